@@ -1,0 +1,348 @@
+"""Every number that a training run depends on: frozen dataclasses, named presets, one digest.
+
+The defaults are the paper's DeepFashion setting (docs/spec.md, sections 1, 5.5 and 6). Networks
+take plain arguments and never see a `Config`; only the trainer and the command line read it.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, replace
+
+Pairs = tuple[tuple[int, int], ...]
+Taps = tuple[tuple[int, str], ...]
+LEVEL_TAPS = ((3, "relu4_1"), (2, "relu3_1"), (1, "relu2_1"))
+PERCEPTUAL_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+STYLE_TAPS = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
+TERMS = (
+    "sampling_correctness",
+    "affine_regularization",
+    "l1",
+    "adversarial",
+    "perceptual",
+    "style",
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The plain arguments of the generator and of the discriminator."""
+
+    pose_channels: int = 18  # heat maps per pose; paper 18 (OpenPose-18)
+    flow_base: int = 32  # channels of F after its first block; paper 32
+    flow_cap: int = 256  # most channels in F; paper 256
+    flow_depth: int = 5  # halvings in F, H and W divide by 2**flow_depth; paper 5
+    render_base: int = 64  # channels of G after its first block; paper 64
+    render_cap: int = 512  # most channels in G; paper 512
+    render_depth: int = 3  # halvings in G; paper 3
+    kernel_sizes: Pairs = ((3, 3), (2, 5))  # (level, n) of each attention; paper 3: 3, 2: 5
+    d_base: int = 32  # channels of D after its first block; paper 32
+    d_cap: int = 128  # most channels in D; paper 128
+    d_depth: int = 4  # halvings in D; paper 4, Market-1501 3
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the pairs come from."""
+
+    size: tuple[int, int] = (256, 256)  # (H, W) in pixels; paper 256x256, Market-1501 128x64
+    source: str = "people"  # "people" (procedural) or a folder in the DeepFashion layout
+    batch: int = 8  # pairs per step; paper 8
+    prefetch: int = 1  # batches made ahead by a thread, 0 = none; changes no number
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The frozen encoder that the losses look through."""
+
+    name: str = "vgg19"  # "people" (shipped, small) or "vgg19"; paper vgg19
+    correctness_taps: Taps = LEVEL_TAPS  # tap that judges the flow of each level; paper same
+    perceptual_taps: tuple[str, ...] = PERCEPTUAL_TAPS  # taps of L_p; paper same
+    style_taps: tuple[str, ...] = STYLE_TAPS  # taps of L_s; paper same
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage: its length, its learning rate and the weight of every loss term."""
+
+    steps: int  # optimiser steps; paper "until converged", 5,000,000 nominal
+    lr: float = 1e-4  # Adam's step of F and G; paper 1e-4
+    schedule: str = "constant"  # "constant" or "cosine" down to final_lr; paper constant
+    final_lr: float = 0.05  # end of the cosine as a share of lr; paper none
+    warmup: int = 0  # steps of linear rise of the learning rate; paper 0
+    sampling_correctness: float = 0.0  # lambda_c; paper 20 in stage 1, 5 in stage 2
+    affine_regularization: float = 0.0  # lambda_r; paper 0.01 in stage 1, 0.0025 in stage 2
+    l1: float = 0.0  # lambda_l1; paper 5 in stage 2
+    adversarial: float = 0.0  # lambda_a; paper 2 in stage 2
+    perceptual: float = 0.0  # lambda_p; paper 0.5 in stage 2
+    style: float = 0.0  # lambda_s; paper 500 in stage 2
+
+    def weights(self) -> dict[str, float]:
+        """The lambdas that are not zero, by the name of their loss."""
+        return {name: getattr(self, name) for name in TERMS if getattr(self, name)}
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """What both stages share."""
+
+    betas: tuple[float, float] = (0.0, 0.999)  # Adam, floats: torch refuses (0, 0.999); paper same
+    d_lr_ratio: float = 0.1  # learning rate of D over that of G; paper 0.1
+    gan: str = "lsgan"  # "lsgan" or "hinge"; paper lsgan
+    sampling: str = "gaussian"  # how sampling correctness reads the source; paper gaussian
+    clip: float = 0.0  # largest gradient norm of the generator, 0 = no clipping; paper none
+    ema: float = 0.0  # decay of the averaged weights, 0 = off; paper off
+    outside_limit: float = 0.5  # stop when a larger share of flow leaves the picture; paper none
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """How often something is written; no number of the training depends on it."""
+
+    log_every: int = 10  # steps between lines of log.jsonl
+    sample_every: int = 1000  # steps between sample strips, 0 = none
+    checkpoint_every: int = 1000  # steps between saved states; paper 1000
+    measure_every: int = 1000  # steps between measurements against the truth, 0 = none
+    measure_pairs: int = 64  # held-out procedural pairs in a measurement
+
+
+def _flow_stage() -> StageConfig:
+    return StageConfig(steps=200_000, sampling_correctness=20.0, affine_regularization=0.01)
+
+
+def _full_stage() -> StageConfig:
+    return StageConfig(
+        steps=500_000,
+        sampling_correctness=5.0,
+        affine_regularization=0.0025,
+        l1=5.0,
+        adversarial=2.0,
+        perceptual=0.5,
+        style=500.0,
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run: model, data, features, both stages, optimiser, log.
+
+    Example:
+        >>> preset("market").data.size
+        (128, 64)
+        >>> preset("small", **{"flow.lr": 1e-3, "batch": 4}).flow.lr
+        0.001
+    """
+
+    preset: str = "fashion"  # the preset that this configuration began as
+    model: ModelConfig = field(default_factory=ModelConfig)  # networks
+    data: DataConfig = field(default_factory=DataConfig)  # pairs
+    features: FeatureConfig = field(default_factory=FeatureConfig)  # frozen encoder
+    flow: StageConfig = field(default_factory=_flow_stage)  # stage 1, flow estimator alone
+    full: StageConfig = field(default_factory=_full_stage)  # stage 2, everything
+    optim: OptimConfig = field(default_factory=OptimConfig)  # optimiser and guards
+    log: LogConfig = field(default_factory=LogConfig)  # writing
+
+    def __post_init__(self):
+        _check(self)
+
+    def stage(self, name: str) -> StageConfig:
+        """The stage called `name`, "flow" or "full".
+
+        Raises:
+            ValueError: for another name.
+        """
+        if name not in STAGES:
+            raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)}")
+        return getattr(self, name)
+
+    def to_dict(self) -> dict:
+        """Nested plain dict, ready for JSON; `from_dict` is its inverse."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def digest(self) -> str:
+        """12 hexadecimal digits that change when any field changes."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+SECTIONS = {f.name: f.default_factory for f in fields(Config) if f.name != "preset"}
+STAGES = ("flow", "full")
+
+
+def _presets() -> dict[str, dict]:
+    """Overrides of the paper's DeepFashion values, by preset."""
+    compact = dict(name="people", kernel_sizes={2: 3, 1: 3}, render_depth=2, d_depth=3)
+    careful = dict(clip=1.0, ema=0.999)
+    brief = {"flow.schedule": "cosine", "full.schedule": "cosine"}
+    return {
+        "fashion": {},
+        "market": dict(size=(128, 64), kernel_sizes={2: 3}, d_depth=3),
+        "small": compact
+        | careful
+        | brief
+        | dict(size=(64, 64), flow_cap=128, flow_depth=4, render_base=32, render_cap=128)
+        | {"flow.steps": 20_000, "flow.lr": 1e-3, "flow.warmup": 100}
+        | {"full.steps": 20_000, "full.lr": 5e-4, "full.warmup": 100}
+        | dict(log_every=20, checkpoint_every=500, sample_every=500, measure_every=500),
+        "tiny": compact
+        | careful
+        | brief
+        | dict(size=(32, 32), flow_base=8, flow_cap=16, flow_depth=3, render_base=8, render_cap=16)
+        | dict(d_base=8, d_cap=16, d_depth=2, batch=2, prefetch=0)
+        | {"flow.steps": 4, "flow.lr": 1e-3, "flow.warmup": 2}
+        | {"full.steps": 4, "full.lr": 1e-3, "full.warmup": 2}
+        | dict(log_every=1, checkpoint_every=2, sample_every=0, measure_every=0, measure_pairs=4),
+    }
+
+
+def preset(name: str, **overrides) -> Config:
+    """A named configuration, with single fields replaced.
+
+    Args:
+        name: "tiny" (tests, seconds), "small" (64 px, a laptop; other sizes by `size=128`),
+            "fashion" (256x256) or "market" (128x64), the last two as published.
+        overrides: `field=value` where the field's name is unique, otherwise `**{"flow.lr": 1e-3}`.
+            Values may be texts, as they come from a command line.
+
+    Returns:
+        a `Config`, checked.
+
+    Raises:
+        ValueError: unknown preset or field, or a value that cannot work; the message lists choices.
+    """
+    presets = _presets()
+    if name not in presets:
+        raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(sorted(presets))}")
+    return override(override(Config(preset=name), presets[name]), overrides)
+
+
+def override(config: Config, changes: dict) -> Config:
+    """A copy of `config` with `changes`, a dict of flat or dotted field names, applied together."""
+    grouped: dict[str, dict] = {}
+    for key, value in changes.items():
+        section, leaf = _locate(key)
+        kind = next(f for f in fields(SECTIONS[section]()) if f.name == leaf)
+        grouped.setdefault(section, {})[leaf] = _coerce(key, kind.type, value)
+    parts = {part: replace(getattr(config, part), **new) for part, new in grouped.items()}
+    return replace(config, **parts)
+
+
+def from_dict(values: dict) -> Config:
+    """The configuration that `Config.to_dict` wrote, say read from a run's config.json."""
+    flat = {
+        f"{part}.{leaf}": value
+        for part, leaves in values.items()
+        if part != "preset"
+        for leaf, value in leaves.items()
+    }
+    return override(Config(preset=values.get("preset", "fashion")), flat)
+
+
+def pick_device(name: str = "auto"):
+    """The torch device to compute on; "auto" is CUDA, then MPS, then CPU.
+
+    Raises:
+        ValueError: the named device is unknown or not available here.
+    """
+    import torch
+
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available.insert(0, "cuda")
+    if name == "auto":
+        return torch.device(available[0])
+    if name.split(":")[0] not in available:
+        raise ValueError(f"device {name!r} is not available here: use auto or {available}")
+    return torch.device(name)
+
+
+def _locate(key: str) -> tuple[str, str]:
+    """Section and field of a flat or dotted name."""
+    known = {
+        f"{part}.{f.name}": (part, f.name)
+        for part, make in SECTIONS.items()
+        for f in fields(make())
+    }
+    if key in known:
+        return known[key]
+    hits = [full for full, (_, leaf) in known.items() if leaf == key]
+    if len(hits) == 1:
+        return known[hits[0]]
+    if hits:
+        raise ValueError(f"field {key!r} is ambiguous: say one of {', '.join(hits)}")
+    raise ValueError(f"unknown field {key!r}: choose one of {', '.join(known)}")
+
+
+def _coerce(key: str, kind: str, value):
+    """`value` as the annotated type `kind`; texts are read as Python literals."""
+    if isinstance(value, str) and kind != "str":
+        text = value.lower().replace("x", ",") if key.split(".")[-1] == "size" else value
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            raise ValueError(f"{key}={value!r} is not a {kind}: see gfla.config") from None
+    try:
+        if key.split(".")[-1] == "size" and isinstance(value, int):
+            return (value, value)
+        if kind in ("Pairs", "Taps"):
+            pairs = value.items() if isinstance(value, dict) else value
+            second = int if kind == "Pairs" else str
+            return tuple(sorted(((int(a), second(b)) for a, b in pairs), reverse=True))
+        if kind.startswith("tuple"):
+            each = {"tuple[int, int]": int, "tuple[float, float]": float}.get(kind, str)
+            return tuple(each(v) for v in value)
+        if kind == "int" and int(value) != float(value):
+            raise ValueError
+        return {"int": int, "float": float, "str": str}[kind](value)
+    except (ValueError, TypeError):
+        raise ValueError(f"{key}={value!r} is not a {kind}: see gfla.config") from None
+
+
+def _check(config: Config) -> None:
+    """Refuse what could only fail later, or silently mean something else."""
+
+    def need(good: bool, text: str):
+        if not good:
+            raise ValueError(text)
+
+    model, size = config.model, config.data.size
+    stride = 2 ** max(model.flow_depth, model.render_depth)
+    need(len(size) == 2 and min(size) > 0, f"size={size!r}: expected (H, W) in pixels")
+    need(
+        all(s % stride == 0 for s in size),
+        f"size={size!r}: H and W must divide by {stride} (2**depth); change size or flow_depth",
+    )
+    levels = [level for level, _ in model.kernel_sizes]
+    need(
+        levels and all(1 <= level <= model.render_depth for level in levels),
+        f"kernel_sizes={model.kernel_sizes!r}: levels lie in 1..render_depth={model.render_depth}",
+    )
+    missing = set(levels) - {level for level, _ in config.features.correctness_taps}
+    need(not missing, f"correctness_taps lack the level(s) {sorted(missing)} of kernel_sizes")
+    need(config.data.batch >= 1, f"batch={config.data.batch}: expected at least 1")
+    optim = config.optim
+    need(optim.gan in ("lsgan", "hinge"), f"gan={optim.gan!r}: choose lsgan or hinge")
+    need(
+        optim.sampling in ("gaussian", "bilinear"),
+        f"sampling={optim.sampling!r}: choose gaussian or bilinear",
+    )
+    need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
+    need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")
+    need(config.log.log_every >= 1, f"log_every={config.log.log_every}: expected at least 1")
+    need(
+        config.log.checkpoint_every >= 1,
+        f"checkpoint_every={config.log.checkpoint_every}: expected at least 1",
+    )
+    for name in STAGES:
+        stage = config.stage(name)
+        need(stage.steps >= 1, f"{name}.steps={stage.steps}: expected at least 1")
+        need(stage.lr > 0, f"{name}.lr={stage.lr}: expected a positive number")
+        need(
+            stage.schedule in ("constant", "cosine"),
+            f"{name}.schedule={stage.schedule!r}: choose constant or cosine",
+        )
