@@ -344,7 +344,7 @@ def _lock(path: Path, timeout: float):
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             break
-        except (FileExistsError, PermissionError) as error:  # Windows says the latter while deleting
+        except (FileExistsError, PermissionError) as error:  # the latter: Windows, deleting
             if time.monotonic() > limit:
                 raise StorageError(
                     f"{path} is held by another process for more than {timeout:g} s: wait, or "

@@ -1,0 +1,57 @@
+# Every verb sets up what it needs. Each is one plain `python -m ...` line, given in the README.
+PYTHON  ?= python3
+PROFILE ?= cpu
+PRESET  ?= small
+ARGS    ?=
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup figures notebooks test lint lab train sample wheel lock clean
+
+help:            ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make the environment in .venv (the other verbs do it by themselves)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,metrics]'
+	@touch $@
+
+figures: $(READY)    ## run the notebooks into a folder of their own under results/ (PROFILE=smoke|cpu|gpu)
+	$(PY) -m gfla reproduce --profile $(PROFILE) $(ARGS)
+
+notebooks: $(READY)  ## run the committed notebooks again, in place, and normalise them
+	$(PY) -m gfla notebooks $(ARGS)
+
+# Two workers with one thread each: on two cores that is quicker than one worker with two threads.
+test: lint           ## style, units, doctests, architecture, and every notebook cell against its output
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope tests gfla $(wildcard notebooks) \
+	  --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+
+lint: $(READY)       ## style alone
+	$(PY) -m ruff check .
+
+lab: $(READY)        ## read and play: JupyterLab on the notebooks
+	$(PY) -m jupyterlab notebooks
+
+train: $(READY)      ## train a model (PRESET=tiny|small|fashion|market, ARGS="--help" for more)
+	$(PY) -m gfla train --preset $(PRESET) $(ARGS)
+
+sample: $(READY)     ## write the small data set of data/sample again
+	$(PY) -m gfla sample $(ARGS)
+
+wheel: $(READY)      ## build the package, weights included, into dist/
+	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+lock: $(READY)       ## pin what is installed now in constraints.txt
+	{ sed -n '/^#/p' constraints.txt; $(PY) -m pip freeze --exclude-editable | sed 's/+cpu//'; } \
+	  > constraints.new && mv constraints.new constraints.txt
+
+clean:               ## remove caches and build products; the environment and your runs stay
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -not -path './$(VENV)/*' -prune -exec rm -rf {} +
