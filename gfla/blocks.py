@@ -1,0 +1,241 @@
+"""The building blocks that the three networks share (docs/spec.md section 3).
+
+Every block is *pre-activation*: normalisation, then LeakyReLU, then convolution.  The first thing
+that happens to any input, an RGB image included, is therefore an instance norm, and with it the
+image's own mean and contrast are gone; what survives is its pattern.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gfla.types import Features, Image
+
+SLOPE = 0.1  # of every LeakyReLU in the three networks
+
+
+def width(level: int, base: int, cap: int) -> int:
+    """Channels of the features at stride 2**level: `base` at level 1, doubling, never over `cap`.
+
+    >>> [width(level, base=32, cap=256) for level in (1, 2, 3, 4, 5)]
+    [32, 64, 128, 256, 256]
+    """
+    return min(base * 2 ** (level - 1), cap)
+
+
+def norm(channels: int) -> nn.Module:
+    """Instance normalisation with a learned scale and shift, and no running statistics."""
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+def conv3(channels: int, out: int) -> nn.Module:
+    """A 3×3 convolution that keeps the size."""
+    return nn.Conv2d(channels, out, 3, padding=1)
+
+
+def down(channels: int, out: int) -> nn.Module:
+    """A 4×4 convolution of stride 2: half the size."""
+    return nn.Conv2d(channels, out, 4, stride=2, padding=1)
+
+
+def up(channels: int, out: int) -> nn.Module:
+    """A transposed 3×3 convolution of stride 2: twice the size."""
+    return nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)
+
+
+def initialise(network: nn.Module, gain: float = 0.02) -> None:
+    """Orthogonal weights of gain 0.02 and zero biases in every convolution (docs/spec.md 4.9).
+
+    So small a gain starts the flow at a few thousandths of a pixel and the masks at one half:
+    training begins from "copy in place, half and half".
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.orthogonal_(module.weight, gain)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class EncoderBlock(nn.Module):
+    """Half the size, and no shortcut: the step of every encoder of F and G.
+
+    Args of forward: features (B, channels, H, W).  Returns (B, out, H/2, W/2).
+
+    >>> EncoderBlock(3, 8)(torch.zeros(1, 3, 16, 32)).shape
+    torch.Size([1, 8, 8, 16])
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            norm(channels),
+            nn.LeakyReLU(SLOPE),
+            down(channels, out),
+            norm(out),
+            nn.LeakyReLU(SLOPE),
+            conv3(out, out),
+        )
+
+    def forward(self, features: Features) -> Features:
+        return self.model(features)  # (B, out, H/2, W/2)
+
+
+class ResBlock(nn.Module):
+    """The same size, with a residual connection; a 1×1 convolution where the widths differ.
+
+    Args of forward: features (B, channels, H, W).  Returns (B, out, H, W).
+
+    >>> ResBlock(4, 8)(torch.zeros(1, 4, 6, 5)).shape
+    torch.Size([1, 8, 6, 5])
+    """
+
+    def __init__(self, channels: int, out: int | None = None, hidden: int | None = None) -> None:
+        super().__init__()
+        out = out or channels
+        hidden = hidden or channels
+        self.model = nn.Sequential(
+            norm(channels),
+            nn.LeakyReLU(SLOPE),
+            conv3(channels, hidden),
+            norm(hidden),
+            nn.LeakyReLU(SLOPE),
+            conv3(hidden, out),
+        )
+        self.shortcut = (
+            nn.Identity() if out == channels else nn.Sequential(nn.Conv2d(channels, out, 1))
+        )
+
+    def forward(self, features: Features) -> Features:
+        return self.model(features) + self.shortcut(features)  # (B, out, H, W)
+
+
+class ResBlockDecoder(nn.Module):
+    """Twice the size, with a residual connection that is up-sampled by its own convolution.
+
+    Args of forward: features (B, channels, H, W).  Returns (B, out, 2H, 2W).
+
+    >>> ResBlockDecoder(8, 4)(torch.zeros(1, 8, 6, 5)).shape
+    torch.Size([1, 4, 12, 10])
+    """
+
+    def __init__(self, channels: int, out: int, hidden: int | None = None) -> None:
+        super().__init__()
+        hidden = hidden or channels
+        self.model = nn.Sequential(
+            norm(channels),
+            nn.LeakyReLU(SLOPE),
+            conv3(channels, hidden),
+            norm(hidden),
+            nn.LeakyReLU(SLOPE),
+            up(hidden, out),
+        )
+        self.shortcut = nn.Sequential(up(channels, out))
+
+    def forward(self, features: Features) -> Features:
+        return self.model(features) + self.shortcut(features)  # (B, out, 2H, 2W)
+
+
+class Jump(nn.Module):
+    """The skip connection of the flow estimator: LeakyReLU and a 3×3 convolution, no norm.
+
+    Args of forward: features (B, channels, H, W).  Returns (B, out, H, W).
+
+    >>> Jump(8, 8)(torch.zeros(1, 8, 6, 5)).shape
+    torch.Size([1, 8, 6, 5])
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.LeakyReLU(SLOPE), nn.ReflectionPad2d(1), nn.Conv2d(channels, out, 3)
+        )
+
+    def forward(self, features: Features) -> Features:
+        return self.model(features)  # (B, out, H, W)
+
+
+class OutputBlock(nn.Module):
+    """Features to a picture in [-1, 1]: LeakyReLU, a 3×3 convolution, tanh.
+
+    Args of forward: features (B, channels, H, W).  Returns (B, out, H, W) in [-1, 1].
+
+    >>> OutputBlock(8, 3)(torch.zeros(1, 8, 6, 5)).shape
+    torch.Size([1, 3, 6, 5])
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.LeakyReLU(SLOPE), nn.ReflectionPad2d(1), nn.Conv2d(channels, out, 3), nn.Tanh()
+        )
+
+    def forward(self, features: Features) -> Image:
+        return self.model(features)  # (B, out, H, W)
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution whose weight, as a matrix of one row per output channel, has norm about 1.
+
+    W̄ = W / σ,  σ = uᵀ W v,  with v ← Wᵀu / ‖Wᵀu‖ and u ← Wv / ‖Wv‖ once per forward pass in
+    training mode; in eval mode u and v rest.  The gradient flows through σ, not through u and v.
+
+    v is updated before u, as in `torch.nn.utils.spectral_norm`, with which the published
+    discriminators were trained; the newer parametrisation of PyTorch updates u first and gives
+    other numbers after the first step.
+
+    Args of forward: features (B, in_channels, H, W).  Returns those of `nn.Conv2d`.
+
+    >>> layer = SpectralConv2d(4, 8, 3, padding=1)
+    >>> for _ in range(50):
+    ...     _ = layer(torch.zeros(1, 4, 5, 5))
+    >>> largest = torch.linalg.matrix_norm(layer.normalised().flatten(1), 2)
+    >>> round(largest.item(), 2)
+    1.0
+    """
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, padding: int = 0):
+        super().__init__(channels, out, kernel, stride, padding)
+        rows, columns = self.weight.flatten(1).shape  # (out, channels·kernel²)
+        self.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=1e-12))
+        self.register_buffer("weight_v", F.normalize(torch.randn(columns), dim=0, eps=1e-12))
+
+    def normalised(self) -> Tensor:
+        """The weight divided by the present estimate of its largest singular value."""
+        matrix = self.weight.flatten(1)  # (out, channels·kernel²)
+        if self.training:
+            with torch.no_grad():
+                v = F.normalize(matrix.mT @ self.weight_u, dim=0, eps=1e-12)
+                self.weight_v.copy_(v)
+                self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=1e-12))
+        # copies, because the next forward overwrites the buffers before this one's backward
+        sigma = self.weight_u.clone() @ (matrix @ self.weight_v.clone())
+        return self.weight / sigma
+
+    def forward(self, features: Features) -> Features:
+        return F.conv2d(features, self.normalised(), self.bias, self.stride, self.padding)
+
+
+class ResBlockEncoder(nn.Module):
+    """Half the size, with a residual connection and no norm: the step of the discriminator.
+
+    Args of forward: features (B, channels, H, W).  Returns (B, out, H/2, W/2), rounded down.
+
+    >>> ResBlockEncoder(3, 8)(torch.zeros(1, 3, 16, 12)).shape
+    torch.Size([1, 8, 8, 6])
+    """
+
+    def __init__(self, channels: int, out: int, hidden: int | None = None) -> None:
+        super().__init__()
+        hidden = hidden or channels
+        self.model = nn.Sequential(
+            nn.LeakyReLU(SLOPE),
+            SpectralConv2d(channels, hidden, 3, padding=1),
+            nn.LeakyReLU(SLOPE),
+            SpectralConv2d(hidden, out, 4, stride=2, padding=1),
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), SpectralConv2d(channels, out, 1))
+
+    def forward(self, features: Features) -> Features:
+        return self.model(features) + self.shortcut(features)  # (B, out, H/2, W/2)

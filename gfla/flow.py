@@ -1,0 +1,109 @@
+"""F, the global flow field estimator: where to look in the source, and whether to look at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from gfla.blocks import EncoderBlock, Jump, ResBlockDecoder, conv3, initialise, width
+from gfla.types import Features, Flow, Image, Mask, Pose
+
+
+class FlowOutput(NamedTuple):
+    """What F returns; both tuples run from the coarsest level to the finest."""
+
+    flows: tuple[Flow, ...]  # each (B, 2, h, w): dx, dy in pixels of its own level, target → source
+    masks: tuple[Mask, ...]  # each (B, 1, h, w) in [0, 1]: 1 = take it from the source
+
+
+class FlowHead(nn.Module):
+    """Two 3×3 convolutions, straight on the features: a flow in pixels, and its mask.
+
+    The flow is the raw result of a linear map: no tanh, no clamp, no scale.  Under autocast both
+    stay in the type of the weights, because bfloat16 turns a position of 57.3 into 57.25.
+
+    Args of forward: features (B, channels, h, w).  Returns flow (B, 2, h, w), mask (B, 1, h, w).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.flow = conv3(channels, 2)
+        self.mask = conv3(channels, 1)
+
+    def forward(self, features: Features) -> tuple[Flow, Mask]:
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.flow.weight.dtype)
+            return self.flow(features), torch.sigmoid(self.mask(features))
+
+
+class FlowEstimator(nn.Module):
+    """Estimates flow fields and occlusion masks from a picture and two poses.
+
+    (w, m) = F(x_s, p_s, p_t), a U-shaped network: `depth` halvings, then doublings up to the
+    finest of `levels`, each followed by the sum with the encoder's features of the same size.
+    Level ℓ has stride 2**ℓ.
+
+    Args:
+        image_channels: of the source picture, 3.
+        pose_channels: of each pose, 18 heat maps.
+        base, cap: width of the first level, and the width that no level exceeds.
+        depth: number of halvings; pictures must be multiples of 2**depth.
+        levels: where flow and mask are wanted, each from 1 to depth − 1.
+
+    Returns (forward): FlowOutput of flows and masks, one per level, coarse → fine.
+
+    Raises:
+        ValueError: a level outside 1 … depth − 1, or none at all.
+
+    >>> estimator = FlowEstimator(base=4, cap=8, depth=3, levels=(1, 2))
+    >>> pose = torch.zeros(1, 18, 16, 32)
+    >>> flows, masks = estimator(torch.zeros(1, 3, 16, 32), pose, pose)
+    >>> [tuple(flow.shape) for flow in flows]
+    [(1, 2, 4, 8), (1, 2, 8, 16)]
+    """
+
+    def __init__(
+        self,
+        image_channels: int = 3,
+        pose_channels: int = 18,
+        base: int = 32,
+        cap: int = 256,
+        depth: int = 5,
+        levels: Sequence[int] = (2, 3),
+    ) -> None:
+        super().__init__()
+        self.levels = tuple(sorted(set(levels), reverse=True))  # coarse → fine
+        if not self.levels or self.levels[-1] < 1 or self.levels[0] >= depth:
+            raise ValueError(
+                f"levels is {tuple(levels)}: a flow estimator of depth {depth} gives flow at "
+                f"levels 1 to {depth - 1}; choose among those, or a greater depth"
+            )
+        widths = [image_channels + 2 * pose_channels]
+        widths += [width(level, base, cap) for level in range(1, depth + 1)]
+        self.encoder = nn.ModuleDict(
+            {str(k): EncoderBlock(widths[k - 1], widths[k]) for k in range(1, depth + 1)}
+        )
+        up_levels = range(depth - 1, self.levels[-1] - 1, -1)
+        self.decoder = nn.ModuleDict(
+            {str(k): ResBlockDecoder(widths[k + 1], widths[k], hidden=widths[k]) for k in up_levels}
+        )
+        self.jump = nn.ModuleDict({str(k): Jump(widths[k], widths[k]) for k in up_levels})
+        self.head = nn.ModuleDict({str(k): FlowHead(widths[k]) for k in self.levels})
+        initialise(self)
+
+    def forward(self, source: Image, source_pose: Pose, target_pose: Pose) -> FlowOutput:
+        features = torch.cat([source, source_pose, target_pose], dim=1)  # (B, 3 + 2·18, H, W)
+        skips = {}
+        for level, block in self.encoder.items():
+            features = skips[level] = block(features)  # (B, c, H/2^level, W/2^level)
+        flows, masks = [], []
+        for level, block in self.decoder.items():
+            features = block(features) + self.jump[level](skips[level])  # twice the size
+            if level in self.head:
+                flow, mask = self.head[level](features)
+                flows.append(flow)
+                masks.append(mask)
+        return FlowOutput(tuple(flows), tuple(masks))

@@ -1,0 +1,242 @@
+"""The whole model, F then G, and the ways to get one: `build` untrained, `load` trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gfla import storage
+from gfla.attention import BilinearSampling, LocalAttention
+from gfla.flow import FlowEstimator
+from gfla.renderer import Renderer
+from gfla.types import Flow, Image, Mask, Pose
+
+ATTENTION = {"full": LocalAttention, "bilinear": BilinearSampling}
+TASKS = {  # the paper's size of picture, and side n of the attended patch by level
+    "fashion": {"size": (256, 256), "kernel_sizes": {2: 5, 3: 3}},
+    "market": {"size": (128, 64), "kernel_sizes": {2: 3}},
+}
+
+
+class Output(NamedTuple):
+    """What a model returns; the tuples run from the coarsest level to the finest."""
+
+    image: Image  # (B, 3, H, W) in [-1, 1]
+    flows: tuple[Flow, ...]  # each (B, 2, h, w): dx, dy in pixels of its own level, target → source
+    masks: tuple[Mask, ...]  # each (B, 1, h, w) in [0, 1]: 1 = take it from the source
+    weights: tuple[Tensor, ...]  # each (B, n·n, h, w): where the attention looked, inside the patch
+
+
+class GFLA(nn.Module):
+    """Global flow, local attention: a person in a new pose, painted with the source's texture.
+
+    (w, m) = F(x_s, p_s, p_t)   and   x̂_t = G(x_s, p_t, w, m)
+
+    Args:
+        size: (H, W) of the pictures it is meant for; others work if they fit the depth.
+        kernel_sizes: {level: n}, where attention looks and the side of its patch.
+        image_channels, pose_channels: 3 colours, 18 heat maps.
+        flow_base, flow_cap, flow_depth: widths and halvings of the flow estimator.
+        base, cap, depth: widths and halvings of the renderer.
+        hidden: width of the kernel net inside the attention.
+        attention: "full" or "bilinear", the way the source enters the target.
+
+    Returns (forward): Output of image, flows, masks and weights.
+
+    Raises:
+        ValueError: an unknown attention, levels beyond the depth; (forward) shapes that do not
+            fit each other or the depth.
+
+    The defaults are the paper's DeepFashion model of 14,047,395 parameters.
+
+    >>> model = GFLA((32, 32), {1: 3}, flow_base=4, flow_depth=3, base=4, depth=2, hidden=4)
+    >>> pose = torch.zeros(1, 18, 32, 32)
+    >>> output = model(torch.zeros(1, 3, 32, 32), pose, pose)
+    >>> output.image.shape, output.flows[0].shape
+    (torch.Size([1, 3, 32, 32]), torch.Size([1, 2, 16, 16]))
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (256, 256),
+        kernel_sizes: Mapping[int, int] | None = None,
+        image_channels: int = 3,
+        pose_channels: int = 18,
+        flow_base: int = 32,
+        flow_cap: int = 256,
+        flow_depth: int = 5,
+        base: int = 64,
+        cap: int = 512,
+        depth: int = 3,
+        hidden: int = 128,
+        attention: str = "full",
+    ) -> None:
+        super().__init__()
+        if attention not in ATTENTION:
+            raise ValueError(f"attention is {attention!r}: choose one of {sorted(ATTENTION)}")
+        kernel_sizes = TASKS["fashion"]["kernel_sizes"] if kernel_sizes is None else kernel_sizes
+        # JSON, through which these arguments travel with the weights, knows text keys only
+        kernel_sizes = {int(level): int(n) for level, n in kernel_sizes.items()}
+        self.size = (int(size[0]), int(size[1]))
+        self.arguments = {
+            "size": self.size,
+            "kernel_sizes": kernel_sizes,
+            "image_channels": image_channels,
+            "pose_channels": pose_channels,
+            "flow_base": flow_base,
+            "flow_cap": flow_cap,
+            "flow_depth": flow_depth,
+            "base": base,
+            "cap": cap,
+            "depth": depth,
+            "hidden": hidden,
+            "attention": attention,
+        }
+        self.flow = FlowEstimator(
+            image_channels, pose_channels, flow_base, flow_cap, flow_depth, tuple(kernel_sizes)
+        )
+        self.renderer = Renderer(
+            image_channels,
+            pose_channels,
+            base,
+            cap,
+            depth,
+            kernel_sizes,
+            hidden,
+            ATTENTION[attention],
+        )
+
+    def forward(self, source: Image, source_pose: Pose, target_pose: Pose) -> Output:
+        self._check_shapes(source, source_pose, target_pose)
+        flows, masks = self.flow(source, source_pose, target_pose)
+        image, weights = self.renderer(source, target_pose, flows, masks)
+        return Output(image, flows, masks, weights)
+
+    @torch.no_grad()
+    def render(self, source: Image, source_pose: Pose, target_pose: Pose) -> Image:
+        """The source person in the target pose, without gradients.
+
+        Args:
+            source: (B, 3, H, W) in [-1, 1].
+            source_pose, target_pose: (B, 18, H, W) heat maps.
+
+        Returns:
+            image (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: values that are not finite, a source outside [-1, 1], or shapes that
+                `forward` refuses.
+        """
+        inputs = {"source": source, "source_pose": source_pose, "target_pose": target_pose}
+        for name, tensor in inputs.items():
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} holds values that are not finite: repair the input")
+        low, high = source.aminmax()
+        if low < -1.001 or high > 1.001:  # a little more than one, for resized pictures
+            raise ValueError(
+                f"source has values from {low:.4g} to {high:.4g}, expected [-1, 1]; "
+                "for a picture of bytes use bytes / 127.5 - 1"
+            )
+        return self(source, source_pose, target_pose).image
+
+    def _check_shapes(self, source: Tensor, source_pose: Tensor, target_pose: Tensor) -> None:
+        arguments = self.arguments
+        for name, tensor, channels in (
+            ("source", source, arguments["image_channels"]),
+            ("source_pose", source_pose, arguments["pose_channels"]),
+            ("target_pose", target_pose, arguments["pose_channels"]),
+        ):
+            if tensor.ndim != 4 or tensor.shape[1] != channels:
+                raise ValueError(
+                    f"{name} has shape {tuple(tensor.shape)}, expected (B, {channels}, H, W)"
+                )
+            if tensor.shape[0] != source.shape[0] or tensor.shape[2:] != source.shape[2:]:
+                raise ValueError(
+                    f"{name} has shape {tuple(tensor.shape)} beside a source of "
+                    f"{tuple(source.shape)}: batch, height and width must agree"
+                )
+        step = 2 ** max(arguments["flow_depth"], arguments["depth"])
+        height, width = source.shape[2:]
+        if height % step or width % step or height * width <= step * step:
+            raise ValueError(
+                f"the pictures are {height}×{width}: this model takes multiples of {step} on each "
+                f"side, larger than {step}×{step}; pad or resize them, for instance to {self.size}"
+            )
+
+
+def build(name: str = "full", task: str = "fashion") -> GFLA:
+    """An untrained model at the paper's size.
+
+    Args:
+        name: "full", or "bilinear", the ablation that samples instead of attending.
+        task: "fashion" (DeepFashion, 256×256) or "market" (Market-1501, 128×64).
+
+    Returns:
+        The model, in training mode, initialised as docs/spec.md 4.9 says.
+
+    Raises:
+        ValueError: another name or task; the message lists what there is.
+
+    >>> model = build("full", "market")
+    >>> f"{sum(parameter.numel() for parameter in model.parameters()):,}"
+    '12,926,471'
+    """
+    if name not in ATTENTION:
+        raise ValueError(f"there is no model {name!r}: choose one of {sorted(ATTENTION)}")
+    if task not in TASKS:
+        raise ValueError(f"there is no task {task!r}: choose one of {sorted(TASKS)}")
+    return GFLA(**TASKS[task], attention=name)
+
+
+def load(name: str = "people") -> GFLA:
+    """The trained model that ships with the project under this name.
+
+    Args:
+        name: of a file in `data/weights`, without its ending.
+
+    Returns:
+        The model in eval mode, on the CPU.
+
+    Raises:
+        ValueError: no such model is shipped; the message lists those that are.
+        FileNotFoundError: the manifest knows the file, and the file is not there.
+        gfla.storage.CheckpointError: the file is not the one that the manifest describes.
+    """
+    folder = storage.weights_dir()
+    manifest = storage.read_manifest(folder)
+    file = f"{name}.safetensors"
+    if file not in manifest:
+        shipped = sorted(key.removesuffix(".safetensors") for key in manifest) or "none"
+        raise ValueError(f"no trained model {name!r} is listed in {folder}: there are {shipped}")
+    return restore(*storage.load_safetensors(folder / file, manifest[file]["sha256"]))
+
+
+def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> GFLA:
+    """The model that `tensors` and the arguments in `metadata` describe.
+
+    Args:
+        tensors: a state_dict; half precision is widened.
+        metadata: {"model": "GFLA", "arguments": {…}}, as `gfla.checkpoint.save_model` writes it.
+
+    Returns:
+        The model in eval mode, on the CPU.
+
+    Raises:
+        gfla.storage.CheckpointError: metadata or tensors of something else.
+    """
+    if metadata.get("model") != "GFLA" or "arguments" not in metadata:
+        raise storage.CheckpointError(
+            f"the file holds a {metadata.get('model')!r}, expected a 'GFLA' with its arguments: "
+            "give a file that gfla.checkpoint.save_model wrote"
+        )
+    try:
+        model = GFLA(**metadata["arguments"])
+        model.load_state_dict(dict(tensors))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise storage.CheckpointError(
+            f"the file does not fit this version's GFLA ({error}): write it again"
+        ) from error
+    return model.eval()

@@ -1,0 +1,121 @@
+"""G, the local neural texture renderer: the source's texture, brought to the target's pose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from gfla.attention import LocalAttention
+from gfla.blocks import EncoderBlock, OutputBlock, ResBlock, ResBlockDecoder, initialise, width
+from gfla.types import Flow, Image, Mask, Pose
+
+
+class RendererOutput(NamedTuple):
+    """What G returns."""
+
+    image: Image  # (B, 3, H, W) in [-1, 1]
+    weights: tuple[Tensor, ...]  # each (B, n·n, h, w), coarse → fine: who was attended to
+
+
+class Renderer(nn.Module):
+    """Renders the target picture from source features, moved by flow and by local attention.
+
+    At each level with attention, from coarse to fine:
+    f_attn = attention(f_s, f_t, w)  and  f_out = (1 − m) · f_t + m · f_attn,
+    and only then the decoder of that level doubles the size.
+
+    Args:
+        image_channels: of source and result, 3.
+        pose_channels: of the target pose, 18 heat maps.
+        base, cap: width of the first level, and the width that no level exceeds.
+        depth: number of halvings of both encoders.
+        kernel_sizes: {level: n}, the side of the attended patch; levels from 1 to depth.
+        hidden: width of the kernel net inside the attention.
+        attention: class of the attention, called as attention(channels, n, hidden).
+
+    Returns (forward): RendererOutput of image (B, 3, H, W) and the attention weights.
+
+    Raises:
+        ValueError: a level outside 1 … depth, or (forward) flows that do not fit the levels.
+
+    The source encoder has all `depth` blocks, as the published layout has, and runs only as deep
+    as the coarsest level with attention: in the Market-1501 model its last block never trains
+    (docs/spec.md 4.2).
+
+    >>> import torch
+    >>> renderer = Renderer(base=4, cap=8, depth=2, kernel_sizes={1: 3}, hidden=4)
+    >>> flow, mask = torch.full((1, 2, 8, 8), 0.3), torch.ones(1, 1, 8, 8)
+    >>> output = renderer(torch.zeros(1, 3, 16, 16), torch.zeros(1, 18, 16, 16), [flow], [mask])
+    >>> output.image.shape, output.weights[0].shape
+    (torch.Size([1, 3, 16, 16]), torch.Size([1, 9, 8, 8]))
+    """
+
+    def __init__(
+        self,
+        image_channels: int = 3,
+        pose_channels: int = 18,
+        base: int = 64,
+        cap: int = 512,
+        depth: int = 3,
+        kernel_sizes: Mapping[int, int] | None = None,
+        hidden: int = 128,
+        attention: Callable[[int, int, int], nn.Module] = LocalAttention,
+    ) -> None:
+        super().__init__()
+        kernel_sizes = {2: 5, 3: 3} if kernel_sizes is None else dict(kernel_sizes)
+        self.levels = tuple(sorted(kernel_sizes, reverse=True))  # coarse → fine
+        if not self.levels or self.levels[-1] < 1 or self.levels[0] > depth:
+            raise ValueError(
+                f"kernel_sizes is {kernel_sizes}: a renderer of depth {depth} attends at levels "
+                f"1 to {depth}; give {{level: n}} for at least one of those"
+            )
+        c = [base] + [width(level, base, cap) for level in range(1, depth + 1)]  # by level
+        steps = range(1, depth + 1)
+        self.source_encoder = _encoder([image_channels, *c[1:]])
+        self.target_encoder = _encoder([pose_channels, *c[1:]])
+        self.attention = nn.ModuleDict(
+            {str(k): attention(c[k], kernel_sizes[k], hidden) for k in self.levels}
+        )
+        self.decoder = nn.ModuleDict(
+            {
+                str(k): nn.Sequential(ResBlock(c[k]), ResBlockDecoder(c[k], c[k - 1]))
+                for k in reversed(steps)
+            }
+        )
+        self.output = OutputBlock(c[0], image_channels)
+        initialise(self)
+
+    def forward(
+        self, source: Image, target_pose: Pose, flows: Sequence[Flow], masks: Sequence[Mask]
+    ) -> RendererOutput:
+        if not len(flows) == len(masks) == len(self.levels):
+            raise ValueError(
+                f"got {len(flows)} flows and {len(masks)} masks for attention at levels "
+                f"{self.levels}: give one of each per level, coarse to fine"
+            )
+        source_features = {}
+        for level in range(1, self.levels[0] + 1):  # no deeper than somebody looks
+            source = self.source_encoder[str(level)](source)  # (B, c, H/2^level, W/2^level)
+            source_features[level] = source
+        features = target_pose
+        for block in self.target_encoder.values():
+            features = block(features)  # half the size
+        guides = dict(zip(self.levels, zip(flows, masks, strict=True), strict=True))
+        weights = []
+        for level, decoder in self.decoder.items():
+            if level in self.attention:
+                flow, mask = guides[int(level)]
+                attended = self.attention[level](source_features[int(level)], features, flow)
+                features = (1 - mask) * features + mask * attended.attended
+                weights.append(attended.weights)
+            features = decoder(features)  # twice the size
+        return RendererOutput(self.output(features), tuple(weights))
+
+
+def _encoder(widths: Sequence[int]) -> nn.ModuleDict:
+    """One halving per step of `widths`, keyed by the level it arrives at."""
+    return nn.ModuleDict(
+        {str(k): EncoderBlock(widths[k - 1], widths[k]) for k in range(1, len(widths))}
+    )
