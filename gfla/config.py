@@ -35,10 +35,12 @@ class ModelConfig:
     flow_base: int = 32  # channels of F after its first block; paper 32
     flow_cap: int = 256  # most channels in F; paper 256
     flow_depth: int = 5  # halvings in F, H and W divide by 2**flow_depth; paper 5
-    render_base: int = 64  # channels of G after its first block; paper 64
-    render_cap: int = 512  # most channels in G; paper 512
-    render_depth: int = 3  # halvings in G; paper 3
+    base: int = 64  # channels of G after its first block; paper 64
+    cap: int = 512  # most channels in G; paper 512
+    depth: int = 3  # halvings in G; paper 3
     kernel_sizes: Pairs = ((3, 3), (2, 5))  # (level, n) of each attention; paper 3: 3, 2: 5
+    hidden: int = 128  # width of the kernel net in each attention; paper 128
+    attention: str = "full"  # "full" (local attention) or "bilinear" (ablation); paper full
     d_base: int = 32  # channels of D after its first block; paper 32
     d_cap: int = 128  # most channels in D; paper 128
     d_depth: int = 4  # halvings in D; paper 4, Market-1501 3
@@ -158,6 +160,20 @@ class Config:
             raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)}")
         return getattr(self, name)
 
+    def generator(self) -> dict:
+        """The plain arguments of `gfla.model.GFLA`."""
+        shapes = {
+            f.name: getattr(self.model, f.name)
+            for f in fields(self.model)
+            if not f.name.startswith("d_")
+        }
+        return shapes | {"size": self.data.size, "kernel_sizes": dict(self.model.kernel_sizes)}
+
+    def discriminator(self) -> dict:
+        """The plain arguments of `gfla.discriminator.Discriminator`."""
+        model = self.model
+        return {"base": model.d_base, "cap": model.d_cap, "depth": model.d_depth}
+
     def to_dict(self) -> dict:
         """Nested plain dict, ready for JSON; `from_dict` is its inverse."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -174,27 +190,40 @@ STAGES = ("flow", "full")
 
 def _presets() -> dict[str, dict]:
     """Overrides of the paper's DeepFashion values, by preset."""
-    compact = dict(name="people", kernel_sizes={2: 3, 1: 3}, render_depth=2, d_depth=3)
-    careful = dict(clip=1.0, ema=0.999)
+    compact = {"name": "people", "kernel_sizes": {2: 3, 1: 3}, "depth": 2, "d_depth": 3}
+    careful = {"clip": 1.0, "ema": 0.999}
     brief = {"flow.schedule": "cosine", "full.schedule": "cosine"}
     return {
         "fashion": {},
-        "market": dict(size=(128, 64), kernel_sizes={2: 3}, d_depth=3),
+        "market": {"size": (128, 64), "kernel_sizes": {2: 3}, "d_depth": 3},
         "small": compact
         | careful
         | brief
-        | dict(size=(64, 64), flow_cap=128, flow_depth=4, render_base=32, render_cap=128)
+        | {"size": (64, 64), "flow_cap": 128, "flow_depth": 4, "base": 32, "cap": 128}
         | {"flow.steps": 20_000, "flow.lr": 1e-3, "flow.warmup": 100}
         | {"full.steps": 20_000, "full.lr": 5e-4, "full.warmup": 100}
-        | dict(log_every=20, checkpoint_every=500, sample_every=500, measure_every=500),
+        | {"log_every": 20, "checkpoint_every": 500, "sample_every": 500, "measure_every": 500},
         "tiny": compact
         | careful
         | brief
-        | dict(size=(32, 32), flow_base=8, flow_cap=16, flow_depth=3, render_base=8, render_cap=16)
-        | dict(d_base=8, d_cap=16, d_depth=2, batch=2, prefetch=0)
+        | {
+            "size": (32, 32),
+            "flow_base": 8,
+            "flow_cap": 16,
+            "flow_depth": 3,
+            "base": 8,
+            "cap": 16,
+        }
+        | {"d_base": 8, "d_cap": 16, "d_depth": 2, "batch": 2, "prefetch": 0}
         | {"flow.steps": 4, "flow.lr": 1e-3, "flow.warmup": 2}
         | {"full.steps": 4, "full.lr": 1e-3, "full.warmup": 2}
-        | dict(log_every=1, checkpoint_every=2, sample_every=0, measure_every=0, measure_pairs=4),
+        | {
+            "log_every": 1,
+            "checkpoint_every": 2,
+            "sample_every": 0,
+            "measure_every": 0,
+            "measure_pairs": 4,
+        },
     }
 
 
@@ -311,7 +340,7 @@ def _check(config: Config) -> None:
             raise ValueError(text)
 
     model, size = config.model, config.data.size
-    stride = 2 ** max(model.flow_depth, model.render_depth)
+    stride = 2 ** max(model.flow_depth, model.depth)
     need(len(size) == 2 and min(size) > 0, f"size={size!r}: expected (H, W) in pixels")
     need(
         all(s % stride == 0 for s in size),
@@ -319,8 +348,12 @@ def _check(config: Config) -> None:
     )
     levels = [level for level, _ in model.kernel_sizes]
     need(
-        levels and all(1 <= level <= model.render_depth for level in levels),
-        f"kernel_sizes={model.kernel_sizes!r}: levels lie in 1..render_depth={model.render_depth}",
+        levels and all(1 <= level <= model.depth for level in levels),
+        f"kernel_sizes={model.kernel_sizes!r}: levels lie in 1..depth={model.depth}",
+    )
+    need(
+        max(levels) < model.flow_depth,
+        f"kernel_sizes={model.kernel_sizes!r}: levels lie below flow_depth={model.flow_depth}",
     )
     missing = set(levels) - {level for level, _ in config.features.correctness_taps}
     need(not missing, f"correctness_taps lack the level(s) {sorted(missing)} of kernel_sizes")
