@@ -79,7 +79,7 @@ class GFLA(nn.Module):
             raise ValueError(f"attention is {attention!r}: choose one of {sorted(ATTENTION)}")
         kernel_sizes = TASKS["fashion"]["kernel_sizes"] if kernel_sizes is None else kernel_sizes
         # JSON, through which these arguments travel with the weights, knows text keys only
-        kernel_sizes = {int(level): int(n) for level, n in kernel_sizes.items()}
+        kernel_sizes = {int(level): int(n) for level, n in dict(kernel_sizes).items()}
         self.size = (int(size[0]), int(size[1]))
         self.arguments = {
             "size": self.size,
