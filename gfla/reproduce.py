@@ -1,0 +1,277 @@
+"""One command that regenerates everything: run the notebook street, keep what it drew and found.
+
+Every run gets a folder of its own, `results/runs-<date>-<commit>/`, and in it one folder a
+notebook: the executed notebook, `figures/`, `tables/`, `numbers.json`.  `manifest.json` says what
+was run and with what, and is written again after every notebook, so that an interrupted run is
+still legible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from gfla import config, ledger, notebooks, storage
+
+PROFILES = ("smoke", "cpu", "gpu")
+
+
+@dataclass
+class Outcome:
+    """What became of one notebook."""
+
+    notebook: str  # its name without ending
+    state: str  # done, failed or not run
+    seconds: float  # wall time
+    folder: str  # where its files lie, relative to the run's folder
+    figures: list[str] = field(default_factory=list)  # PNG files, relative to `folder`
+    tables: list[str] = field(default_factory=list)  # CSV files, relative to `folder`
+    numbers: dict[str, Any] = field(default_factory=dict)  # key number -> value
+    error: str = ""  # one line, when it failed
+
+
+def reproduce(
+    profile: str = "cpu",
+    seed: int = 0,
+    device: str = "auto",
+    only: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    stop_on_error: bool = False,
+    where: Path | None = None,
+) -> tuple[Path, list[Outcome]]:
+    """Run notebooks through papermill, each into a folder of its own.
+
+    Args:
+        profile: "smoke" (a check, under a minute each), "cpu" (minutes) or "gpu" (paper size).
+        seed: the seed every notebook gets.
+        device: "auto", "cpu", "cuda" or "mps".
+        only: numbers or names of those wanted; all by default.
+        parameters: more of the notebooks' parameters, name -> value.
+        stop_on_error: leave the rest out after the first failure.
+        where: another folder of notebooks than the project's own.
+
+    Returns:
+        (the run's folder, what became of each notebook).
+
+    Raises:
+        ValueError: unknown profile, device, notebook or parameter; the message lists the choices.
+        FileNotFoundError: there are no notebooks.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    chosen = config.pick_device(device)
+    paths = notebooks.street(only, where)
+    given = {"profile": profile, "seed": seed, "device": device, **(parameters or {})}
+    for path in paths:
+        check_parameters(path, given)
+    settings = given | {"notebooks": {path.stem: storage.sha256(path) for path in paths}}
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    name = f"runs-{stamp}-{ledger.commit().rstrip('+')}"
+    folder = storage.new_folder(storage.root() / "results", name)
+    about = ledger.provenance(settings, seed, chosen) | {"settings": settings}
+    outcomes: list[Outcome] = []
+    for number, path in enumerate(paths, 1):
+        if stop_on_error and any(outcome.state == "failed" for outcome in outcomes):
+            outcomes.append(Outcome(path.stem, "not run", 0.0, path.stem))
+        else:
+            outcomes.append(run_one(path, given, folder, f"{path.stem} ({number}/{len(paths)})"))
+        storage.write_json(
+            folder / "manifest.json", about | {"notebooks": list(map(asdict, outcomes))}
+        )
+    storage.atomic_write(folder / "summary.md", summary(outcomes) + "\n")
+    return folder, outcomes
+
+
+def check_parameters(path: Path, given: Mapping[str, Any]) -> None:
+    """Refuse parameters a notebook does not have; papermill itself would only warn.
+
+    Args:
+        path: the notebook.
+        given: name -> value.
+
+    Raises:
+        ValueError: naming the unknown parameter and the known ones.
+    """
+    import papermill
+
+    with _quiet():
+        known = papermill.inspect_notebook(str(path))
+    for name in given:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise ValueError(f"{path.name} has no parameter {name!r}: it knows {names}")
+
+
+def run_one(path: Path, given: Mapping[str, Any], folder: Path, title: str) -> Outcome:
+    """Run one notebook into `folder/<its name>/`.
+
+    The notebook is written under its own name only when every cell ran; a failed one stays beside
+    as `failed.ipynb`, with the error in it.
+
+    Args:
+        path: the notebook.
+        given: its parameters.
+        folder: the run's folder.
+        title: what the progress bar says.
+
+    Returns:
+        What became of it.
+    """
+    import papermill
+
+    place = folder / path.stem
+    place.mkdir()
+    unfinished = place / "failed.ipynb"
+    began = time.monotonic()
+    outcome = Outcome(path.stem, "done", 0.0, path.stem)
+    interactive = sys.stderr.isatty()
+    if not interactive:
+        print(title, flush=True)
+    bar = {"desc": title, "leave": False} if interactive else False
+    try:
+        with _quiet(), _environment(ledger.RUN_DIR, str(place)):
+            notebooks.started(
+                lambda: papermill.execute_notebook(
+                    path, unfinished, dict(given), cwd=path.parent, progress_bar=bar
+                )
+            )
+        unfinished.replace(place / path.name)
+    except Exception as error:  # whatever it was, the other notebooks may still run
+        outcome.state = "failed"
+        outcome.error = str(error).strip().splitlines()[-1] if str(error) else repr(error)
+    outcome.seconds = round(time.monotonic() - began, 1)
+    outcome.figures = sorted(f"figures/{file.name}" for file in place.glob("figures/*.png"))
+    outcome.tables = sorted(f"tables/{file.name}" for file in place.glob("tables/*.csv"))
+    if (place / "numbers.json").exists():
+        outcome.numbers = storage.read_json(place / "numbers.json")
+    return outcome
+
+
+def summary(outcomes: Sequence[Outcome], shown: int = 3) -> str:
+    """Lay out what became of a run.
+
+    Args:
+        outcomes: one a notebook.
+        shown: key numbers named per notebook; all of them are in the manifest.
+
+    Returns:
+        A Markdown table: notebook, state, seconds, figures, key numbers, place.
+    """
+    rows = [["notebook", "state", "seconds", "figures", "key numbers", "in"]]
+    for outcome in outcomes:
+        numbers = [f"{name}: {_short(value)}" for name, value in outcome.numbers.items()]
+        told = outcome.error[:100] or "; ".join(numbers[:shown])
+        figures = str(len(outcome.figures))
+        seconds = f"{outcome.seconds:.0f}"
+        rows.append([outcome.notebook, outcome.state, seconds, figures, told, outcome.folder])
+    return ledger.table(rows)
+
+
+def publish(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
+    """Copy the figures and tables of a run to `results/`, where they are kept with the code.
+
+    Args:
+        folder: the run's folder.
+        outcomes: what became of it; a failed notebook gives nothing.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for outcome in outcomes:
+        if outcome.state != "done":
+            continue
+        place = folder / outcome.folder
+        for file in sorted([*place.glob("figures/*"), *place.glob("tables/*")]):
+            target = storage.root() / "results" / file.parent.name / outcome.notebook / file.name
+            written.append(storage.atomic_write(target, file.read_bytes()))
+    return written
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `python -m gfla reproduce` understands."""
+    add = parser.add_argument
+    add("--profile", default="cpu", metavar="|".join(PROFILES), help="how much (default: cpu)")
+    add("--only", nargs="+", default=[], metavar="NN", help="numbers or names of notebooks")
+    add("--seed", type=int, default=0, help="the seed every notebook gets (default: 0)")
+    add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add("-p", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
+    add("--stop-on-error", action="store_true", help="leave the rest out after a failure")
+    add("--publish", action="store_true", help="copy figures and tables to results/ at the end")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the street and print what became of it.
+
+    Args:
+        args: as `add_arguments` declares them.
+
+    Returns:
+        0, or 1 when a notebook failed.
+    """
+    parameters = dict(map(parse_parameter, args.p))
+    folder, outcomes = reproduce(
+        args.profile, args.seed, args.device, args.only, parameters, args.stop_on_error
+    )
+    print(f"\n{summary(outcomes)}\nEverything lies in {folder}")
+    if args.publish:
+        print(f"{len(publish(folder, outcomes))} files copied to {storage.root() / 'results'}")
+    return 0 if all(outcome.state == "done" for outcome in outcomes) else 1
+
+
+def parse_parameter(text: str) -> tuple[str, Any]:
+    """Read `name=value`; the value is a Python literal, anything else is text.
+
+    Raises:
+        ValueError: there is no name or no `=`.
+
+    Example:
+        >>> parse_parameter("steps=200"), parse_parameter("preset=tiny")
+        (('steps', 200), ('preset', 'tiny'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"parameter {text!r}: write it as name=value")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _environment(name: str, value: str):
+    """Set a variable for the kernels started meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+@contextmanager
+def _quiet():
+    """Keep papermill's own log lines off the screen; errors arrive as exceptions."""
+    logger = logging.getLogger("papermill")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
