@@ -2,7 +2,13 @@
 
 A flow is (B, 2, h, w): channel 0 is dx to the right, channel 1 is dy down, in pixels of its own
 level, from target to source. Pixel centres lie at integers, so target pixel l reads the source at
-l + w(l). Beyond the border the nearest edge pixel is read.
+l + w(l). Beyond the border the nearest edge pixel is read. Source and flow may differ in size: a
+position is counted on the flow's grid, never rescaled, and clamped to the source.
+
+Everything here is one operation, a weighted sum of integer taps (`_gather`), with different taps
+and weights. Taps come from floor, so that where a coordinate is an exact integer the derivative
+is the right-hand one, as in the original's kernels (docs/spec.md 2.1). `grid_sample` takes either
+side there, because its normalised grid rounds; a zero flow is such a place everywhere.
 """
 
 import os
@@ -20,138 +26,128 @@ BACKENDS = ("auto", "reference", "fast", "triton")
 class _Cell(NamedTuple):
     """Where each target pixel reads: the integer corner and the fraction beyond it."""
 
-    left: Tensor  # (B, h, w) floor of x, kept near the image
-    top: Tensor  # (B, h, w)
-    ax: Tensor  # (B, h, w) in [0, 1)
-    ay: Tensor  # (B, h, w)
-
-
-def check_flow(flow: Flow) -> None:
-    """Refuse a flow that no position can be computed from."""
-    if not isinstance(flow, Tensor) or not flow.is_floating_point():
-        what = flow.dtype if isinstance(flow, Tensor) else type(flow).__name__
-        raise TypeError(f"flow must be a floating-point tensor (B, 2, h, w), got {what}")
-    if flow.ndim != 4 or flow.shape[1] != 2:
-        raise ValueError(f"flow must be (B, 2, h, w), got shape {tuple(flow.shape)}")
-    if not torch.compiler.is_compiling():
-        good = torch.isfinite(flow)
-        if not good.all():
-            where = tuple((~good).nonzero()[0].tolist())
-            raise ValueError(
-                f"flow must be finite, got {flow[where].item()} at (batch, channel, y, x) = {where}"
-                f" and {int((~good).sum())} such values in all; look for a diverged flow network"
-            )
-
-
-def _check_features(features: Features, flow: Flow, name: str = "features") -> None:
-    if not isinstance(features, Tensor) or not features.is_floating_point():
-        what = features.dtype if isinstance(features, Tensor) else type(features).__name__
-        raise TypeError(f"{name} must be a floating-point tensor (B, C, H, W), got {what}")
-    if features.ndim != 4 or 0 in features.shape:
-        raise ValueError(f"{name} must be (B, C, H, W), none empty, got {tuple(features.shape)}")
-    if features.shape[0] != flow.shape[0]:
-        raise ValueError(
-            f"{name} and flow must have the same batch size, got {features.shape[0]} and"
-            f" {flow.shape[0]}"
-        )
-    if features.device != flow.device:
-        raise ValueError(
-            f"{name} and flow must be on one device, got {features.device} and {flow.device}"
-        )
-
-
-def _locate(flow: Flow, height: int, width: int, reach: int) -> _Cell:
-    flow = flow.to(torch.promote_types(flow.dtype, torch.float32))
-    h, w = flow.shape[-2:]
-    x = flow[:, 0] + torch.arange(w, dtype=flow.dtype, device=flow.device)
-    y = flow[:, 1] + torch.arange(h, dtype=flow.dtype, device=flow.device)[:, None]
-    left, top = x.detach().floor(), y.detach().floor()
-    return _Cell(
-        left.clamp(-reach, width - 1 + reach).long(),
-        top.clamp(-reach, height - 1 + reach).long(),
-        x - left,
-        y - top,
-    )
-
-
-def _gather(features: Features, cell: _Cell, first: int, coefficients: Tensor) -> Features:
-    B, C, H, W = features.shape
-    h, w, _, taps = coefficients.shape[1:]
-    j = torch.arange(first, first + taps, device=features.device)
-    columns = (cell.left[..., None] + j).clamp(0, W - 1)  # (B, h, w, taps)
-    rows = (cell.top[..., None] + j).clamp(0, H - 1)
-    image = torch.arange(B, device=features.device)[:, None, None, None, None] * (H * W)
-    index = image + rows[..., :, None] * W + columns[..., None, :]  # (B, h, w, taps, taps)
-    table = features.permute(0, 2, 3, 1).reshape(-1, C)  # (B H W, C)
-    out = F.embedding_bag(
-        index.view(-1, taps * taps),
-        table.to(coefficients.dtype),
-        mode="sum",
-        per_sample_weights=coefficients.reshape(-1, taps * taps),
-    )  # (B h w, C)
-    return out.view(B, h, w, C).permute(0, 3, 1, 2).to(features.dtype)
-
-
-def _outer(y: Tensor, x: Tensor) -> Tensor:
-    return y[..., :, None] * x[..., None, :]
-
-
-def _bilinear(cell: _Cell) -> Tensor:
-    return _outer(
-        torch.stack((1 - cell.ay, cell.ay), -1), torch.stack((1 - cell.ax, cell.ax), -1)
-    )  # (B, h, w, 2, 2)
+    left: Tensor  # (B, h, w) whole, floor of x, kept within reach of the image
+    top: Tensor  # (B, h, w) whole, floor of y
+    ax: Tensor  # (B, h, w) in [0, 1), x - floor(x), carries the gradient
+    ay: Tensor  # (B, h, w) in [0, 1), y - floor(y)
 
 
 def warp(features: Features, flow: Flow) -> Features:
-    """Sample features bilinearly at l + w(l), border-clamped."""
+    r"""Read the features bilinearly where the flow points, clamped at the border.
+
+    With (x, y) = l + w(l), x' = floor(x), y' = floor(y), a = x - x' and b = y - y':
+
+        out(l) = (1-b)(1-a) f[y',x'] + (1-b) a f[y',x'+1] + b (1-a) f[y'+1,x'] + b a f[y'+1,x'+1]
+        d out(l) / d dx = (1-b) (f[y',x'+1] - f[y',x']) + b (f[y'+1,x'+1] - f[y'+1,x'])
+
+    and d out(l) / d f of each tap is its weight above. Every index is clamped to the image.
+
+    Args:
+        features: f, (B, C, H, W), any range, any floating type.
+        flow: w, (B, 2, h, w), pixels, target to source; finite.
+
+    Returns:
+        (B, C, h, w), of the features' type. Positions and weights are at least float32.
+
+    Raises:
+        TypeError, ValueError: wrong type or shape, or (not while compiling) a flow not finite.
+
+    Departs from the paper in writing floor + 1 for its ceil, whose weights vanish where a
+    coordinate is an exact integer (docs/spec.md 1b).
+
+    >>> row = torch.tensor([[[[0.0, 10.0, 20.0, 30.0]]]])
+    >>> half_right = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 4)
+    >>> warp(row, half_right)  # the last position, 3.5, reads the edge pixel
+    tensor([[[[ 5., 15., 25., 30.]]]])
+    """
     check_flow(flow)
     _check_features(features, flow)
-    cell = _locate(flow, *features.shape[-2:], reach=1)
+    cell = _locate(flow, features, reach=1)
     return _gather(features, cell, 0, _bilinear(cell))
 
 
 def gaussian_warp(features: Features, flow: Flow, size: int = 4, sigma: float = 2.0) -> Features:
-    """Sample features with a normalised Gaussian over size x size taps around l + w(l)."""
+    r"""Read a normalised Gaussian neighbourhood of size x size taps where the flow points.
+
+    With floor and fractions as in `warp`, and taps i, j from 1 - size/2 to size/2:
+
+        out(l) = sum_ij g_i(b) g_j(a) f[y'+i, x'+j],   g_j(a) = exp(-(j-a)^2 / 2 sigma^2) / sum
+
+    The weights are separable, and move with the flow: their normaliser is differentiated too.
+    The result jumps where a coordinate crosses an integer, because the tap that leaves still has
+    a weight (e^(-1/2) of the largest, for size 4 and sigma 2).
+
+    Args:
+        features: f, (B, C, H, W), any range, any floating type.
+        flow: w, (B, 2, h, w), pixels, target to source; finite.
+        size: side of the neighbourhood, even.
+        sigma: standard deviation in pixels.
+
+    Returns:
+        (B, C, h, w), of the features' type.
+
+    Raises:
+        TypeError, ValueError: as `warp`; also an odd size or a sigma that is not positive.
+
+    The paper says only "warped"; the original uses this form in the sampling correctness loss
+    (docs/spec.md 2.3 and 11). Its guard against a zero denominator has no counterpart here: a
+    softmax has none. Its gradient by the features at negative coordinates was wrong, this is right.
+
+    >>> row = torch.tensor([[[[0.0, 4.0, 8.0]]]])
+    >>> third = (2 * torch.tensor(3.0).log()) ** -0.5  # sigma where weight falls to 1/3 in 1 pixel
+    >>> out = gaussian_warp(row, torch.zeros(1, 2, 1, 3), size=2, sigma=third.item())
+    >>> out.round(decimals=4)  # 3/4 of the pixel, 1/4 of the next
+    tensor([[[[1., 5., 8.]]]])
+    """
     check_flow(flow)
     _check_features(features, flow)
-    if size < 2 or size % 2:
-        raise ValueError(f"size must be even and at least 2, got {size}")
+    if not isinstance(size, int) or size < 2 or size % 2:
+        raise ValueError(f"size must be an even whole number, 2 or more, got {size!r}")
     if not sigma > 0:
-        raise ValueError(f"sigma must be positive, got {sigma}")
-    cell = _locate(flow, *features.shape[-2:], reach=size)
-    j = torch.arange(1 - size // 2, size // 2 + 1, device=flow.device)
-    gx = (-((j - cell.ax[..., None]) ** 2) / (2 * sigma**2)).softmax(-1)  # (B, h, w, size)
-    gy = (-((j - cell.ay[..., None]) ** 2) / (2 * sigma**2)).softmax(-1)
-    return _gather(features, cell, 1 - size // 2, _outer(gy, gx))
+        raise ValueError(f"sigma must be positive, in pixels, got {sigma!r}")
+    cell = _locate(flow, features, reach=size)
+    taps = torch.arange(1 - size // 2, size // 2 + 1, device=flow.device)
+    x = (-((taps - cell.ax[..., None]) ** 2) / (2 * sigma**2)).softmax(-1)  # (B, h, w, size)
+    y = (-((taps - cell.ay[..., None]) ** 2) / (2 * sigma**2)).softmax(-1)
+    return _gather(features, cell, 1 - size // 2, _outer(y, x))
 
 
 def extract_patches(features: Features, flow: Flow, n: int) -> Features:
-    """Lay the n x n patch around every l + w(l) side by side, (B, C, n h, n w)."""
+    r"""Lay side by side the n x n patches around the positions where the flow points.
+
+        N_n(f, l + w(l))[i, j] = f(l + w(l) + (j - n//2, i - n//2)),   0 <= i, j < n
+
+    Output pixel (n y + i, n x + j) is tap (i, j) of the patch of l = (x, y). All taps of a patch
+    share the flow of its centre, hence one fraction; an even n reaches one further back than on.
+
+    Args:
+        features: f, (B, C, H, W), any range, any floating type.
+        flow: w, (B, 2, h, w), pixels, target to source; finite.
+        n: side of the patch, 1 or more, odd or even.
+
+    Returns:
+        (B, C, n h, n w), of the features' type: n^2 times as large as what it reads. Only the
+        reference form of `local_attention` needs it.
+
+    Raises:
+        TypeError, ValueError: as `warp`; also an n that is not a positive whole number.
+
+    As the original's block extractor (docs/spec.md 2.1).
+
+    >>> extract_patches(torch.tensor([[[[1.0, 2.0]]]]), torch.zeros(1, 2, 1, 2), n=3)
+    tensor([[[[1., 1., 2., 1., 2., 2.],
+              [1., 1., 2., 1., 2., 2.],
+              [1., 1., 2., 1., 2., 2.]]]])
+    """
     check_flow(flow)
     _check_features(features, flow)
-    B, _, h, w = flow.shape
-    o = torch.arange(n, device=flow.device) - n // 2
-    cell = _locate(flow, *features.shape[-2:], reach=n + 1)
-    left = (cell.left[:, :, None, :, None] + o).expand(B, h, n, w, n).reshape(B, h * n, w * n)
-    top = (cell.top[:, :, None, :, None] + o[:, None, None]).expand(B, h, n, w, n)
-    top = top.reshape(B, h * n, w * n)
-    ax = cell.ax[:, :, None, :, None].expand(B, h, n, w, n).reshape(B, h * n, w * n)
-    ay = cell.ay[:, :, None, :, None].expand(B, h, n, w, n).reshape(B, h * n, w * n)
-    cell = _Cell(left, top, ax, ay)
-    return _gather(features, cell, 0, _bilinear(cell))
-
-
-def _choose(backend: str) -> str:
-    if backend == "auto":
-        backend = os.environ.get("GFLA_BACKEND") or "auto"
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "triton":
-        raise RuntimeError(
-            "backend 'triton' is not there: the Triton kernels are not built yet;"
-            " use 'auto', 'fast' or 'reference' (argument backend, or GFLA_BACKEND)"
-        )
-    return "fast" if backend == "auto" else backend
+    _check_side(n)
+    h, w = flow.shape[-2:]
+    cell = _locate(flow, features, reach=n)
+    left, top, ax, ay = (v.repeat_interleave(n, 1).repeat_interleave(n, 2) for v in cell)
+    offsets = torch.arange(n, device=flow.device) - n // 2
+    taps = _Cell(left + offsets.repeat(w), top + offsets.repeat(h)[:, None], ax, ay)
+    return _gather(features, taps, 0, _bilinear(taps))  # (B, C, n h, n w)
 
 
 def local_attention(
@@ -165,36 +161,228 @@ def local_attention(
     n: int,
     backend: str = "auto",
 ) -> tuple[Features, Tensor]:
-    """Attend to the n x n source patch around l + w(l), by a kernel seen from both patches."""
+    r"""Average the source patch where the flow points, by a kernel predicted from both patches.
+
+        k_l = M(N_n(f_s, l + w(l)), N_n(f_t, l)),   M = softmax . conv 1x1 . leaky 0.1 . conv n x n
+        f_attn(l) = P(k_l * N_n(f_s, l + w(l))) = 1/n^2 sum_i k_l(i) f_s(l + w(l) + o_i)
+
+    "reference" does exactly that, patches and all. "fast", the default, gives the same values and
+    gradients without a patch: the first convolution commutes with the warp, and the sum over n^2
+    bilinear taps is one over (n+1)^2 integer taps, since a patch has one fraction.
+
+    Args:
+        source_features: f_s, (B, C, H, W).
+        target_features: f_t, (B, C, h, w).
+        flow: w, (B, 2, h, w), pixels, target to source; finite.
+        weight1, bias1: M's first layer, (hidden, 2 C, n, n), target half first, and (hidden,).
+        weight2, bias2: M's second layer, (n^2, hidden, 1, 1) and (n^2,).
+        n: side of the patch, 1 or more, odd or even.
+        backend: "auto", "reference", "fast" or "triton". The environment variable GFLA_BACKEND
+            says what "auto" means (else "fast"); a backend named here is taken as it is.
+
+    Returns:
+        attended (B, C, h, w), of the source's type, and the kernels k (B, n^2, h, w), at least
+        float32, row by row, summing to 1.
+
+    Raises:
+        TypeError, ValueError: as `warp`; also shapes that do not fit together, an unknown backend.
+        RuntimeError: a backend that is not there, with the reason.
+
+    The result is the weighted mean divided by n^2, for the published weights (docs/spec.md 12.1).
+    The gradient by the target is the true one, not the original's (docs/spec.md 12.2).
+
+    >>> row, still = torch.tensor([[[[0.0, 81.0, 162.0]]]]), torch.zeros(1, 2, 1, 3)
+    >>> zero = torch.zeros(2, 2, 3, 3), torch.zeros(2), torch.zeros(9, 2, 1, 1), torch.zeros(9)
+    >>> attended, weights = local_attention(row, row, still, *zero, n=3)  # each weight is 1/9
+    >>> attended  # means 27, 81, 135, each divided by 9
+    tensor([[[[ 3.,  9., 15.]]]])
+    """
     check_flow(flow)
     _check_features(source_features, flow, "source_features")
     _check_features(target_features, flow, "target_features")
-    form = {"reference": _attention_reference, "fast": _attention_fast}[_choose(backend)]
+    _check_side(n)
+    _check_attention(source_features, target_features, flow, (weight1, bias1, weight2, bias2), n)
+    form = _FORMS[_choose(backend)]
     return form(source_features, target_features, flow, weight1, bias1, weight2, bias2, n)
 
 
 def _attention_reference(source, target, flow, weight1, bias1, weight2, bias2, n):
+    """The literal form: docs/spec.md 2.4, line by line."""
     patches = extract_patches(source, flow, n)  # (B, C, n h, n w)
-    still = extract_patches(target, torch.zeros_like(flow), n)
-    hidden = F.conv2d(torch.cat((still, patches), 1), weight1, bias1, stride=n)  # (B, 128, h, w)
-    weights = F.conv2d(F.leaky_relu(hidden, 0.1), weight2, bias2).softmax(1)  # (B, n n, h, w)
+    still = extract_patches(target, torch.zeros_like(flow), n)  # (B, C, n h, n w)
+    hidden = F.conv2d(torch.cat((still, patches), 1), weight1, bias1, stride=n)  # (B, hidden, h, w)
+    logits = F.conv2d(F.leaky_relu(hidden, 0.1), weight2, bias2)  # (B, n n, h, w)
+    weights = logits.to(_precise(flow)).softmax(1)
     kernel = F.pixel_shuffle(weights, n)  # (B, 1, n h, n w)
-    return F.avg_pool2d(kernel * patches, n), weights  # (B, C, h, w)
+    return F.avg_pool2d(kernel * patches, n).to(source.dtype), weights  # (B, C, h, w)
 
 
 def _attention_fast(source, target, flow, weight1, bias1, weight2, bias2, n):
-    B, C, H, W = source.shape
-    low, high = n // 2, n - 1 - n // 2
-    cell = _locate(flow, H, W, reach=n + 1)
+    """The patch-free form: convolve, then warp; spread the kernel, then gather."""
+    channels = source.shape[1]
+    low, high = n // 2, n - 1 - n // 2  # how far a patch reaches back and on
+    cell = _locate(flow, source, reach=n)
+
+    # The source half of the first layer, on every position where some tap is inside the image:
+    # from -high to H-1+low. Beyond, all taps are equal along that axis, so clamping is exact.
     wide = F.pad(source, (n - 1,) * 4, mode="replicate")
-    convolved = F.conv2d(wide, weight1[:, C:])  # (B, 128, H + n - 1, W + n - 1)
-    shifted = cell._replace(left=cell.left + high, top=cell.top + high)
-    still = F.conv2d(F.pad(target, (low, high, low, high), mode="replicate"), weight1[:, :C], bias1)
-    hidden = still + _gather(convolved, shifted, 0, _bilinear(cell))  # (B, 128, h, w)
-    logits = F.conv2d(F.leaky_relu(hidden, 0.1), weight2, bias2)
-    weights = logits.to(cell.ax.dtype).softmax(1)  # (B, n n, h, w)
-    k = weights.unflatten(1, (n, n)).permute(0, 3, 4, 1, 2)  # (B, h, w, n, n)
+    convolved = F.conv2d(wide, weight1[:, channels:])  # (B, hidden, H + n - 1, W + n - 1)
+    there = cell._replace(left=cell.left + high, top=cell.top + high)
+    here = F.pad(target, (low, high, low, high), mode="replicate")
+    hidden = F.conv2d(here, weight1[:, :channels], bias1)  # (B, hidden, h, w)
+    hidden = hidden + _gather(convolved, there, 0, _bilinear(cell))
+
+    logits = F.conv2d(F.leaky_relu(hidden, 0.1), weight2, bias2)  # (B, n n, h, w)
+    weights = logits.to(cell.ax.dtype).softmax(1)
+    taps = _spread(weights.unflatten(1, (n, n)).permute(0, 3, 4, 1, 2), cell)  # (B, h, w, n+1, n+1)
+    return _gather(source, cell, -low, taps / n**2), weights
+
+
+_FORMS = {"reference": _attention_reference, "fast": _attention_fast}
+
+
+def _choose(backend: str) -> str:
+    if backend == "auto":
+        backend = os.environ.get("GFLA_BACKEND") or "auto"
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}"
+            " (argument backend, or environment variable GFLA_BACKEND)"
+        )
+    if backend == "triton":
+        raise RuntimeError(
+            "backend 'triton' is not there: its kernels are not built yet; use 'auto', 'fast' or"
+            " 'reference' (argument backend, or environment variable GFLA_BACKEND)"
+        )
+    return "fast" if backend == "auto" else backend
+
+
+def _precise(flow: Flow) -> torch.dtype:
+    """The type for positions, fractions and softmax: bfloat16 would turn 57.3 into 57.25."""
+    return torch.promote_types(flow.dtype, torch.float32)
+
+
+def _locate(flow: Flow, source: Features, reach: int) -> _Cell:
+    """Split l + w(l) into integer corner and fraction; corners stop at `reach` off the image."""
+    flow = flow.to(_precise(flow))
+    height, width = source.shape[-2:]
+    h, w = flow.shape[-2:]
+    x = flow[:, 0] + torch.arange(w, dtype=flow.dtype, device=flow.device)
+    y = flow[:, 1] + torch.arange(h, dtype=flow.dtype, device=flow.device)[:, None]
+    left, top = x.detach().floor(), y.detach().floor()
+    return _Cell(  # clamped as floats first: 1e30 has no integer
+        left.clamp(-reach, width - 1 + reach).long(),
+        top.clamp(-reach, height - 1 + reach).long(),
+        x - left,
+        y - top,
+    )
+
+
+def _gather(features: Features, cell: _Cell, first: int, coefficients: Tensor) -> Features:
+    """Sum coefficients (B, h, w, T, T) times the T x T taps that begin at corner + first.
+
+    One embedding_bag on a channels-last table: no tap is ever stored, forward or backward.
+    """
+    B, C, H, W = features.shape
+    h, w, _, taps = coefficients.shape[1:]
+    dtype = torch.promote_types(features.dtype, coefficients.dtype)
+    steps = torch.arange(first, first + taps, device=features.device)
+    columns = (cell.left[..., None] + steps).clamp(0, W - 1)  # (B, h, w, T)
+    rows = (cell.top[..., None] + steps).clamp(0, H - 1)  # (B, h, w, T)
+    rows = rows + torch.arange(B, device=features.device).view(-1, 1, 1, 1) * H
+    index = rows[..., :, None] * W + columns[..., None, :]  # (B, h, w, T, T)
+    table = features.permute(0, 2, 3, 1).reshape(-1, C)  # (B H W, C)
+    out = F.embedding_bag(
+        index.view(-1, taps**2),
+        table.to(dtype),
+        mode="sum",
+        per_sample_weights=coefficients.reshape(-1, taps**2).to(dtype),
+    )  # (B h w, C)
+    return out.view(B, h, w, C).permute(0, 3, 1, 2).to(features.dtype)  # (B, C, h, w)
+
+
+def _bilinear(cell: _Cell) -> Tensor:
+    y, x = torch.stack((1 - cell.ay, cell.ay), -1), torch.stack((1 - cell.ax, cell.ax), -1)
+    return _outer(y, x)  # (B, h, w, 2, 2)
+
+
+def _outer(y: Tensor, x: Tensor) -> Tensor:
+    return y[..., :, None] * x[..., None, :]
+
+
+def _spread(kernel: Tensor, cell: _Cell) -> Tensor:
+    """Convolve n x n kernels with the 2 x 2 bilinear weights: (k-, k0, k+), fraction a, becomes
+    ((1-a) k-, a k- + (1-a) k0, a k0 + (1-a) k+, a k+), on either axis."""
     ax, ay = cell.ax[..., None, None], cell.ay[..., None, None]
-    k = F.pad(k * (1 - ax), (0, 1)) + F.pad(k * ax, (1, 0))  # (B, h, w, n, n + 1)
-    k = F.pad(k * (1 - ay), (0, 0, 0, 1)) + F.pad(k * ay, (0, 0, 1, 0))  # (B, h, w, n+1, n+1)
-    return _gather(source, cell, -low, k / n**2), weights
+    kernel = F.pad(kernel * (1 - ax), (0, 1)) + F.pad(kernel * ax, (1, 0))  # (B, h, w, n, n+1)
+    return F.pad(kernel * (1 - ay), (0, 0, 0, 1)) + F.pad(kernel * ay, (0, 0, 1, 0))
+
+
+def check_flow(flow: Flow) -> None:
+    """Refuse a flow of the wrong type or shape and, in eager mode, one that is not finite."""
+    if not isinstance(flow, Tensor) or not flow.is_floating_point():
+        raise TypeError(f"flow must be a floating-point tensor (B, 2, h, w), got {_kind(flow)}")
+    if flow.ndim != 4 or flow.shape[1] != 2 or 0 in flow.shape:
+        raise ValueError(f"flow must be (B, 2, h, w), none empty, got shape {tuple(flow.shape)}")
+    if torch.compiler.is_compiling():  # a graph cannot stop to look at values
+        return
+    finite = torch.isfinite(flow)
+    if not finite.all():
+        where = tuple((~finite).nonzero()[0].tolist())
+        raise ValueError(
+            f"flow must be finite, got {flow[where].item()} at (batch, channel, y, x) = {where},"
+            f" {int((~finite).sum())} such values of {flow.numel()}: look for the step where the"
+            " flow network diverged, or clean the flow with torch.nan_to_num"
+        )
+
+
+def _check_features(features: Features, flow: Flow, name: str = "features") -> None:
+    if not isinstance(features, Tensor) or not features.is_floating_point():
+        raise TypeError(
+            f"{name} must be a floating-point tensor (B, C, H, W), got {_kind(features)}"
+        )
+    if features.ndim != 4 or 0 in features.shape:
+        raise ValueError(f"{name} must be (B, C, H, W), none empty, got {tuple(features.shape)}")
+    if features.shape[0] != flow.shape[0]:
+        raise ValueError(
+            f"{name} and flow must be of one batch, got shapes {tuple(features.shape)} and"
+            f" {tuple(flow.shape)}"
+        )
+    if features.device != flow.device:
+        raise ValueError(
+            f"{name} and flow must be on one device, got {features.device} and {flow.device}"
+        )
+
+
+def _check_side(n: int) -> None:
+    if not isinstance(n, int):
+        raise TypeError(f"n, the side of a patch, must be a whole number, got {n!r}")
+    if n < 1:
+        raise ValueError(f"n, the side of a patch, must be 1 or more, got {n}")
+
+
+def _check_attention(source, target, flow, layers, n):
+    """Refuse features and layers that do not fit together."""
+    B, C = source.shape[:2]
+    if target.shape != (B, C, *flow.shape[-2:]):
+        raise ValueError(
+            "target_features must have the source's channels and the flow's size,"
+            f" {(B, C, *flow.shape[-2:])}, got {tuple(target.shape)}"
+        )
+    hidden = layers[0].shape[0]
+    wanted = (hidden, 2 * C, n, n), (hidden,), (n * n, hidden, 1, 1), (n * n,)
+    for name, layer, shape in zip(("weight1", "bias1", "weight2", "bias2"), layers, wanted):
+        if layer.shape != shape:
+            raise ValueError(
+                f"{name} must be {shape} for {C} channels and n = {n}, got {tuple(layer.shape)}"
+            )
+    types = {v.dtype for v in (source, target, *layers)}
+    if len(types) > 1 and not torch.is_autocast_enabled(source.device.type):
+        raise TypeError(
+            "source_features, target_features and weights must be of one type outside autocast,"
+            f" got {', '.join(sorted(map(str, types)))}"
+        )
+
+
+def _kind(value: object) -> str:
+    return f"{value.dtype}" if isinstance(value, Tensor) else type(value).__name__
