@@ -169,7 +169,7 @@ def paint(
     color = torch.lerp(color, colors[:, 2], mix[:, 1:])
     fade = look(wardrobe.fade)
     color = (
-        color + fade[:, 0] * ((place % 1.0) - 0.15)[:, None] * 3 + fade[:, 1] * angle.cos()[:, None]
+        color + fade[:, 0] * ((place % 0.5) - 0.15)[:, None] * 3 + fade[:, 1] * angle.cos()[:, None]
     )
     marks = look(wardrobe.marks)  # (N, 2, 3)
     apart = torch.remainder(angle[:, None] - marks[..., 0] + math.pi, 2 * math.pi) - math.pi

@@ -1,0 +1,197 @@
+"""Train the project's own encoder: which source position shows what this target position shows?
+
+The only training in the project that reads the true correspondences of procedural people. At each
+of the three strides whose features judge a flow, every visible target position must pick its source
+position out of all positions of the same picture:
+
+    L = −(1/N) Σ_l Σ_l' q(l' | l) log softmax_l'( cos(v_s^l', v_t^l) / τ )
+
+q is a small Gaussian around the true position rather than a single cell, so that similarity falls
+off smoothly around the truth: a flow that is nearly right must feel where better lies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from gfla import journal, storage
+from gfla.checkpoint import load_state, save_state
+from gfla.data import people
+from gfla.encoder import SmallEncoder
+
+LEVELS = {1: "relu2_1", 2: "relu3_1", 3: "relu4_1"}  # level (stride 2^level): tap
+
+
+class Truth(NamedTuple):
+    """Where target positions of one level truly come from."""
+
+    source: Tensor  # (N, 2) x, y of the source position, in positions of the level
+    batch: Tensor  # (N,) picture
+    cell: Tensor  # (N,) row-major index of the target position
+    visible: Tensor  # (N,) boolean: on the person (else on the background)
+
+
+def truth(batch: dict[str, Tensor], level: int, background: int = 16) -> Truth:
+    """Visible target positions of a level and their sources; every `background`-th background
+    position stands for the rest, because a wall is where it was.
+
+    Args:
+        batch: of `people.pairs`.
+        level: stride is 2^level pixels.
+        background: one in this many background positions is taken.
+    """
+    stride = 2**level
+    middle = slice(stride // 2, None, stride)
+    flow = batch["flow"][..., middle, middle] / stride  # (B, 2, h, w)
+    visible = batch["visible"][:, 0, middle, middle] > 0
+    empty = batch["foreground"][:, 0, middle, middle] == 0
+    height, width = visible.shape[1:]
+    number = torch.arange(height * width, device=flow.device).view(height, width)
+    wanted = visible | (empty & (number * 7 % background == 0))
+    b, y, x = wanted.nonzero(as_tuple=True)
+    here = torch.stack((x, y), 1).to(flow)
+    return Truth(here + flow[b, :, y, x], b, y * width + x, visible[b, y, x])
+
+
+def contrastive(source: Tensor, target: Tensor, at: Truth, temperature: float, blur: float):
+    """The loss above for one level.
+
+    Args:
+        source, target: features (B, C, h, w). at: N positions and where they come from.
+        temperature: τ. blur: deviation of q in positions.
+
+    Returns:
+        scalar.
+    """
+    height, width = source.shape[2:]
+    keys = F.normalize(source.flatten(2), dim=1)  # (B, C, hw)
+    queries = F.normalize(target.flatten(2), dim=1)[at.batch, :, at.cell]  # (N, C)
+    loss = queries.new_zeros(())
+    weight = torch.where(at.visible, 1.0, 0.25)
+    x = torch.arange(width, device=source.device)
+    y = torch.arange(height, device=source.device)
+    for b in range(len(source)):  # one picture at a time: its positions are the choices
+        mine = at.batch == b
+        logits = queries[mine] @ keys[b] / temperature  # (n, hw)
+        spot = at.source[mine]
+        column = torch.exp(-((x - spot[:, :1]) ** 2) / (2 * blur**2))  # (n, w)
+        row = torch.exp(-((y - spot[:, 1:]) ** 2) / (2 * blur**2))  # (n, h)
+        near = (row[:, :, None] * column[:, None]).flatten(1)  # (n, hw)
+        near = near / near.sum(1, keepdim=True).clamp(min=1e-6)
+        loss = loss - ((near * logits.log_softmax(1)).sum(1) * weight[mine]).sum()
+    return loss / weight.sum()
+
+
+@torch.no_grad()
+def nearest_match(encoder: SmallEncoder, count: int = 64, size=(64, 64), seed=30_500_000) -> dict:
+    """How wrong the best match over all positions is, as a share of zero flow's error.
+
+    Returns:
+        {"level1": …, "level2": …, "level3": …}: mean distance in pixels between the most similar
+        source position and the true one over visible target positions, divided by the mean length
+        of the true flow there. 0 is perfect, 1 as bad as assuming that nothing moved.
+    """
+    wrong, moved = dict.fromkeys(LEVELS, 0.0), dict.fromkeys(LEVELS, 0.0)
+    for first in range(0, count, 16):
+        batch = people.pairs(min(16, count - first), size=size, seed=seed + first)
+        source = encoder(batch["source"], list(LEVELS.values()))
+        target = encoder(batch["target"], list(LEVELS.values()))
+        for level, tap in LEVELS.items():
+            at = truth(batch, level)
+            keys = F.normalize(source[tap].flatten(2), dim=1)  # (B, C, hw)
+            queries = F.normalize(target[tap].flatten(2), dim=1)[at.batch, :, at.cell]
+            width = source[tap].shape[3]
+            best = torch.einsum("nc,ncl->nl", queries, keys[at.batch]).argmax(1)
+            found = torch.stack((best % width, best // width), 1)
+            start = torch.stack((at.cell % width, at.cell // width), 1)
+            wrong[level] += float((found - at.source).norm(dim=1)[at.visible].sum())
+            moved[level] += float((start - at.source).norm(dim=1)[at.visible].sum())
+    return {f"level{level}": wrong[level] / moved[level] for level in LEVELS}
+
+
+def fit_encoder(
+    out: str | Path, steps: int = 3000, batch: int = 16, size: tuple[int, int] = (64, 64),
+    lr: float = 2e-3, temperature: float = 0.06, seed: int = 50,
+) -> SmallEncoder:  # fmt: skip
+    """Train the encoder, resuming from `out` where it was stopped.
+
+    Writes `state.pt`, `log.jsonl` and, at the end, `encoder.safetensors` into `out`.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    encoder = SmallEncoder()
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=lr, weight_decay=1e-4)
+    first = _resume(out, encoder, optimizer)
+    taps = list(LEVELS.values())
+    bar = tqdm(range(first, steps), initial=first, total=steps, desc="encoder", disable=None)
+    clock = time.perf_counter()
+    for step in bar:
+        warm, left = min(1.0, (step + 1) / 100), 1 - step / steps
+        for group in optimizer.param_groups:
+            group["lr"] = lr * warm * left
+        pair = people.pairs(batch, size=size, seed=seed * 100_000 + step)
+        both = encoder(torch.cat((pair["source"], pair["target"])), taps)
+        losses = {}
+        for level, tap in LEVELS.items():
+            source, target = both[tap].chunk(2)
+            blur = 0.35 + 0.35 * (3 - level)  # positions: about 2 pixels at every level
+            losses[f"level{level}"] = contrastive(
+                source, target, truth(pair, level), temperature, blur
+            )
+        loss = sum(losses.values())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            row = {"step": step + 1, "loss": float(loss.detach())}
+            if (step + 1) % 500 == 0 or step + 1 == steps:
+                row |= {f"nearest_match_{k}": v for k, v in nearest_match(encoder).items()}
+                save_state(
+                    out / "state.pt", {"encoder": encoder}, {"encoder": optimizer}, step + 1, {}
+                )
+            row["seconds"] = round(time.perf_counter() - clock, 1)
+            with open(out / "log.jsonl", "a") as log:
+                log.write(json.dumps(row) + "\n")
+            bar.set_postfix(loss=f"{row['loss']:.3f}")
+    save_encoder(out / "encoder.safetensors", encoder)
+    return encoder
+
+
+def save_encoder(path: str | Path, encoder: SmallEncoder) -> str:
+    """Write an encoder in half precision, with the arguments that rebuild it; its sha256."""
+    tensors = {name: value.half() for name, value in encoder.state_dict().items()}
+    return storage.save_safetensors(path, tensors, {"arguments": encoder.arguments})
+
+
+def _resume(out: Path, encoder: SmallEncoder, optimizer: torch.optim.Optimizer) -> int:
+    """First step to do; the log forgets what came after the saved state."""
+    if not (out / "state.pt").exists():
+        return 0
+    done = load_state(out / "state.pt", {"encoder": encoder}, {"encoder": optimizer}).step
+    journal.rewind(out / "log.jsonl", done)
+    return done
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m gfla encoder`."""
+    parser.add_argument("--out", required=True, help="folder of the run; an old run goes on")
+    parser.add_argument("--steps", type=int, default=3000, help="optimiser steps")
+    parser.add_argument("--batch", type=int, default=16, help="pairs per step")
+    parser.add_argument("--seed", type=int, default=50, help="0 to 99")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train the encoder as the shell asked."""
+    fit_encoder(args.out, steps=args.steps, batch=args.batch, seed=args.seed)
+    return 0
