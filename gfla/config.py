@@ -97,7 +97,8 @@ class OptimConfig:
     sampling: str = "gaussian"  # how sampling correctness reads the source; paper gaussian
     clip: float = 0.0  # largest gradient norm of the generator, 0 = no clipping; paper none
     ema: float = 0.0  # decay of the averaged weights, 0 = off; paper off
-    outside_limit: float = 0.5  # stop when a larger share of flow leaves the picture; paper none
+    outside_limit: float = 0.5  # largest sane share of flow out of the picture; paper no guard
+    outside_patience: int = 100  # steps in a row beyond it before the run stops; paper no guard
 
 
 @dataclass(frozen=True)

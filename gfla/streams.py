@@ -20,7 +20,6 @@ Batch = dict[str, Tensor]
 
 INPUTS = ("source", "target", "source_pose", "target_pose")  # all that training ever reads
 TRAINING_SEEDS = 10_000_000  # procedural people below this seed are for training
-MEASURING_SEEDS = 30_000_000  # from this seed on they are for measuring
 STEPS_PER_SEED = 100_000  # one run seed owns this many people seeds
 
 
@@ -111,21 +110,3 @@ def ahead(make: Callable[[int], Batch], first: int, last: int, count: int) -> It
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def held_out(count: int, size: tuple[int, int], device: torch.device) -> Iterator[Batch]:
-    """Procedural pairs with their truth, in chunks of at most 16, for measuring only.
-
-    Args:
-        count: number of pairs in all.
-        size: (H, W) in pixels.
-        device: where the tensors are wanted.
-
-    Returns:
-        whole batches of `gfla.data.people.pairs`, from seeds that no training uses.
-    """
-    from gfla.data import people
-
-    for start in range(0, count, 16):
-        seed = MEASURING_SEEDS + start
-        yield people.pairs(min(16, count - start), size=size, seed=seed, device=device)
