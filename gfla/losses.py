@@ -11,12 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gfla.sampling import check_flow, gaussian_warp, warp
+
+if TYPE_CHECKING:
+    from gfla.types import Features, Flow, Image, Mask
 
 PERCEPTUAL_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_TAPS = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
@@ -36,10 +40,10 @@ _EPS = 1e-8  # guards norms and μ_max, the value of the published code
 
 
 def sampling_correctness(
-    source_features: Tensor,
-    target_features: Tensor,
-    flow: Tensor,
-    mask: Tensor | None = None,
+    source_features: Features,
+    target_features: Features,
+    flow: Flow,
+    mask: Mask | None = None,
     block: int = 256,
     sampling: str = "gaussian",
     best: Tensor | None = None,
@@ -98,6 +102,10 @@ def sampling_correctness(
         flow = _full_precision(flow)
         if best is None:
             best = best_similarity(source, target, block)
+        if best.shape != target[:, 0].shape:
+            raise ValueError(
+                f"best must be (B, H, W) = {tuple(target[:, 0].shape)}, got {tuple(best.shape)}"
+            )
         if flow.shape[-2:] != size:
             flow = F.interpolate(flow, size=size, mode="nearest")
         warped = samplers[sampling](source, flow)
@@ -105,12 +113,16 @@ def sampling_correctness(
         loss = torch.exp(-similarity / (best + _EPS)) - math.exp(-1.0)
         if mask is None:
             return loss.mean()
+        if mask.ndim != 4 or mask.shape[:2] != (len(flow), 1):
+            raise ValueError(f"mask must be ({len(flow)}, 1, ·, ·), got {tuple(mask.shape)}")
         mask = F.interpolate(mask.to(loss.dtype), size=size, mode="nearest")[:, 0]  # (B, H, W)
         return (mask * loss).sum() / (mask.sum() + _EPS)
 
 
 @torch.no_grad()
-def best_similarity(source_features: Tensor, target_features: Tensor, block: int = 256) -> Tensor:
+def best_similarity(
+    source_features: Features, target_features: Features, block: int = 256
+) -> Tensor:
     """Cosine similarity of every target position with its best match anywhere in the source.
 
         μ_max^l = max_{l'} ⟨v_s^{l'}, v_t^l⟩ / ((‖v_s^{l'}‖ + 1e-8)(‖v_t^l‖ + 1e-8))
@@ -143,7 +155,7 @@ def best_similarity(source_features: Tensor, target_features: Tensor, block: int
     return torch.cat(best, dim=1).unflatten(1, target_features.shape[-2:])
 
 
-def affine_regularization(flow: Tensor, n: int) -> Tensor:
+def affine_regularization(flow: Flow, n: int) -> Tensor:
     """How far the flow is, in every n×n window, from its best affine fit.
 
         L_r = mean over windows of ‖T_l − Â_l S_l‖²,  Â_l = T_l S_lᵀ (S_l S_lᵀ)⁻¹
@@ -179,16 +191,18 @@ def affine_regularization(flow: Tensor, n: int) -> Tensor:
     if min(flow.shape[-2:]) < n:
         raise ValueError(f"a flow of {tuple(flow.shape)} holds no {n}×{n} window: use a smaller n")
     check_flow(flow)
+    # Two channels cost nothing in double precision, and a float32 convolution would be done in
+    # TF32's ten bits by a CUDA device, where a flow of 50 pixels is off by 0.02. MPS has no double.
+    precision = torch.float32 if flow.device.type == "mps" else torch.float64
     with torch.autocast(flow.device.type, enabled=False):
-        planes = _full_precision(flow).flatten(0, 1)[:, None]  # (2B, 1, h, w)
-        # A constant is affine too: without it the convolution has fewer digits to cancel.
-        planes = planes - planes.detach().mean(dim=(2, 3), keepdim=True)
-        kernels = torch.tensor(_residual_basis(n), dtype=planes.dtype, device=planes.device)
+        planes = flow.to(precision).flatten(0, 1)[:, None]  # (2B, 1, h, w)
+        kernels = torch.tensor(_residual_basis(n), dtype=precision, device=flow.device)
         residual = F.conv2d(planes, kernels.reshape(-1, 1, n, n))  # (2B, n²−3, h−n+1, w−n+1)
-        return 2.0 * residual.square().sum(dim=1).mean()  # the mean runs over x and y: twice it
+        loss = 2.0 * residual.square().sum(dim=1).mean()  # the mean runs over x and y: twice it
+    return loss if flow.dtype == torch.float64 else loss.float()
 
 
-def l1(image: Tensor, target: Tensor) -> Tensor:
+def l1(image: Image, target: Image) -> Tensor:
     """Mean absolute difference of two images.
 
         L_ℓ1 = mean |x_t − x̂_t|
@@ -277,8 +291,8 @@ def discriminator_loss(real_scores: Tensor, fake_scores: Tensor, kind: str = "ls
 
 
 def perceptual(
-    taps_a: Mapping[str, Tensor],
-    taps_b: Mapping[str, Tensor],
+    taps_a: Mapping[str, Features],
+    taps_b: Mapping[str, Features],
     names: Sequence[str] = PERCEPTUAL_TAPS,
 ) -> Tensor:
     """Difference of two images as a feature network sees it.
@@ -308,8 +322,8 @@ def perceptual(
 
 
 def style(
-    taps_a: Mapping[str, Tensor],
-    taps_b: Mapping[str, Tensor],
+    taps_a: Mapping[str, Features],
+    taps_b: Mapping[str, Features],
     names: Sequence[str] = STYLE_TAPS,
 ) -> Tensor:
     """Difference of two images in which features occur together, wherever they occur.
@@ -338,7 +352,7 @@ def style(
     return torch.stack([(gram(a) - gram(b)).abs().mean() for a, b in pairs]).sum()
 
 
-def gram(x: Tensor) -> Tensor:
+def gram(x: Features) -> Tensor:
     """Products of all pairs of channels, averaged over positions and channels.
 
         G = F Fᵀ / (C·H·W),  F = x as a C × H·W matrix
@@ -390,7 +404,7 @@ def weighted_sum(
             f"every term needs one weight and every weight its term: got terms {sorted(terms)} "
             f"and weights {sorted(weights)}"
         )
-    weighted = {name: weights[name] * term for name, term in terms.items()}
+    weighted = {name: weights[name] * _full_precision(term) for name, term in terms.items()}
     total = torch.stack(list(weighted.values())).sum()
     # One transfer from the device for the whole log.
     values = torch.stack([*terms.values(), *weighted.values(), total]).detach().tolist()
