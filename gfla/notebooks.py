@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+KERNEL_ARGUMENTS = ["--log-level=ERROR"]  # ipykernel 7 warns at every start that it speaks TCP
 _NOISE = ("papermill", "execution", "scrolled", "collapsed", "ExecuteTime")
 _NO_START = ("Address already in use", "Kernel died before replying to kernel_info")
 _OUTPUTS_DROPPED = ("application/vnd.jupyter.widget-view+json",)
@@ -58,6 +59,12 @@ def street(only: Sequence[str] = (), where: Path | None = None) -> list[Path]:
             raise ValueError(f"no notebook {wish!r}: choose among {names}")
         chosen |= hits
     return [path for path in known if not only or path in chosen]
+
+
+def source_digest(path: Path) -> str:
+    """Name what a notebook's cells say, whatever they printed, by 12 hexadecimal digits."""
+    cells = storage.read_json(path)["cells"]
+    return ledger.digest(["".join(cell["source"]) for cell in cells])
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
@@ -111,6 +118,7 @@ def execute(path: Path, timeout: float = 1200) -> None:
             nbformat.read(path, as_version=4),
             timeout=timeout,
             kernel_name=KERNEL["name"],
+            extra_arguments=KERNEL_ARGUMENTS,
             coalesce_streams=True,
             record_timing=False,
             store_widget_state=False,

@@ -74,7 +74,7 @@ def reproduce(
     given = {"profile": profile, "seed": seed, "device": device, **(parameters or {})}
     for path in paths:
         check_parameters(path, given)
-    settings = given | {"notebooks": {path.stem: storage.sha256(path) for path in paths}}
+    settings = given | {"notebooks": {path.stem: notebooks.source_digest(path) for path in paths}}
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     name = f"runs-{stamp}-{ledger.commit().rstrip('+')}"
     folder = storage.new_folder(storage.root() / "results", name)
@@ -140,12 +140,18 @@ def run_one(path: Path, given: Mapping[str, Any], folder: Path, title: str) -> O
     bar = {"desc": title, "leave": False} if interactive else False
     try:
         with _quiet(), _environment(ledger.RUN_DIR, str(place)):
-            notebooks.started(
+            executed = notebooks.started(
                 lambda: papermill.execute_notebook(
-                    path, unfinished, dict(given), cwd=path.parent, progress_bar=bar
+                    path,
+                    unfinished,
+                    dict(given),
+                    cwd=path.parent,
+                    progress_bar=bar,
+                    extra_arguments=notebooks.KERNEL_ARGUMENTS,
                 )
             )
-        unfinished.replace(place / path.name)
+        notebooks.write(place / path.name, executed)
+        unfinished.unlink()
     except Exception as error:  # whatever it was, the other notebooks may still run
         outcome.state = "failed"
         outcome.error = str(error).strip().splitlines()[-1] if str(error) else repr(error)
