@@ -87,8 +87,8 @@ def draw_wardrobe(draw: Draw, body: Body) -> Wardrobe:
 def _patterns(draw: Draw) -> tuple[Tensor, Tensor]:
     """Stripes (three ways), checks, dots or a print for every slot: waves and biases."""
     kind = draw.uniform(0, 6.999, 5).long()[..., None]  # 5 and 6 are prints
-    around = draw.uniform(5.0, 9.999, 5).floor()  # whole turns: the cloth closes behind the body
-    along = draw.uniform(9.0, 12.5, 5)
+    around = draw.uniform(4.0, 7.999, 5).floor()  # whole turns: the cloth closes behind the body
+    along = draw.uniform(8.5, 11.5, 5)
     phase = draw.uniform(0.0, 1.0, 5, 2, WAVES)
     zero, one = torch.zeros_like(along), torch.ones_like(along)
 
@@ -99,7 +99,7 @@ def _patterns(draw: Draw) -> tuple[Tensor, Tensor]:
     low = field([(draw.uniform(0.0, 3.999, 5).floor(), draw.uniform(2.5, 6.0, 5), one)])
     mixed = [
         field([
-            (draw.uniform(-8.0, 8.999, 5).floor(), draw.uniform(5.0, 12.0, 5), 0.7 * one)
+            (draw.uniform(-6.0, 6.999, 5).floor(), draw.uniform(5.0, 11.0, 5), 0.7 * one)
             for _ in range(WAVES)
         ])
         for _ in range(2)
@@ -163,7 +163,7 @@ def paint(
     around = (waves[..., 0] / DIVISORS.to(along.device)[part][:, None, None]).round()
     cycles = around * turns[:, None, None] + waves[..., 1] * place[:, None, None] + waves[..., 2]
     field = ((2 * math.pi * cycles).cos() * waves[..., 3]).sum(2) + look(wardrobe.bias)
-    mix = torch.sigmoid(6.0 * field) * look(wardrobe.strength)  # (N, 2)
+    mix = torch.sigmoid(5.5 * field) * look(wardrobe.strength)  # (N, 2)
     colors = look(wardrobe.colors)
     color = torch.lerp(colors[:, 0], colors[:, 1], mix[:, :1])
     color = torch.lerp(color, colors[:, 2], mix[:, 1:])

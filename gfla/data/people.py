@@ -176,7 +176,9 @@ class Figure:
             color = paint(self.wardrobe, self.body, b, part, angle, along)
             shade = 1.0 - 0.12 * sine**2 - 0.05 * sine  # soft light from the upper left
             old = image[b, :, y, x]
-            image[b, :, y, x] = torch.lerp(old, color * shade[:, None], alpha[where][:, None])
+            image[b, :, y, x] = torch.lerp(
+                old, (color * shade[:, None]).clamp(max=1), alpha[where][:, None]
+            )
         return image * 2 - 1
 
     def keypoints(self) -> Tensor:
