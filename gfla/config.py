@@ -6,11 +6,12 @@ take plain arguments and never see a `Config`; only the trainer and the command 
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field, fields, replace
+
+from gfla.fields import coerce, locate
 
 Pairs = tuple[tuple[int, int], ...]
 Taps = tuple[tuple[int, str], ...]
@@ -185,7 +186,6 @@ class Config:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-SECTIONS = {f.name: f.default_factory for f in fields(Config) if f.name != "preset"}
 STAGES = ("flow", "full")
 
 
@@ -253,21 +253,16 @@ def override(config: Config, changes: dict) -> Config:
     """A copy of `config` with `changes`, a dict of flat or dotted field names, applied together."""
     grouped: dict[str, dict] = {}
     for key, value in changes.items():
-        section, leaf = _locate(key)
-        kind = next(f for f in fields(SECTIONS[section]()) if f.name == leaf)
-        grouped.setdefault(section, {})[leaf] = _coerce(key, kind.type, value)
+        section, one = locate(config, key)
+        grouped.setdefault(section, {})[one.name] = coerce(key, one.type, value)
     parts = {part: replace(getattr(config, part), **new) for part, new in grouped.items()}
     return replace(config, **parts)
 
 
 def from_dict(values: dict) -> Config:
     """The configuration that `Config.to_dict` wrote, say read from a run's config.json."""
-    flat = {
-        f"{part}.{leaf}": value
-        for part, leaves in values.items()
-        if part != "preset"
-        for leaf, value in leaves.items()
-    }
+    sections = {part: leaves for part, leaves in values.items() if part != "preset"}
+    flat = {f"{part}.{leaf}": v for part, leaves in sections.items() for leaf, v in leaves.items()}
     return override(Config(preset=values.get("preset", "fashion")), flat)
 
 
@@ -289,48 +284,6 @@ def pick_device(name: str = "auto"):
     if name.split(":")[0] not in available:
         raise ValueError(f"device {name!r} is not available here: use auto or {available}")
     return torch.device(name)
-
-
-def _locate(key: str) -> tuple[str, str]:
-    """Section and field of a flat or dotted name."""
-    known = {
-        f"{part}.{f.name}": (part, f.name)
-        for part, make in SECTIONS.items()
-        for f in fields(make())
-    }
-    if key in known:
-        return known[key]
-    hits = [full for full, (_, leaf) in known.items() if leaf == key]
-    if len(hits) == 1:
-        return known[hits[0]]
-    if hits:
-        raise ValueError(f"field {key!r} is ambiguous: say one of {', '.join(hits)}")
-    raise ValueError(f"unknown field {key!r}: choose one of {', '.join(known)}")
-
-
-def _coerce(key: str, kind: str, value):
-    """`value` as the annotated type `kind`; texts are read as Python literals."""
-    if isinstance(value, str) and kind != "str":
-        text = value.lower().replace("x", ",") if key.split(".")[-1] == "size" else value
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            raise ValueError(f"{key}={value!r} is not a {kind}: see gfla.config") from None
-    try:
-        if key.split(".")[-1] == "size" and isinstance(value, int):
-            return (value, value)
-        if kind in ("Pairs", "Taps"):
-            pairs = value.items() if isinstance(value, dict) else value
-            second = int if kind == "Pairs" else str
-            return tuple(sorted(((int(a), second(b)) for a, b in pairs), reverse=True))
-        if kind.startswith("tuple"):
-            each = {"tuple[int, int]": int, "tuple[float, float]": float}.get(kind, str)
-            return tuple(each(v) for v in value)
-        if kind == "int" and int(value) != float(value):
-            raise ValueError
-        return {"int": int, "float": float, "str": str}[kind](value)
-    except (ValueError, TypeError):
-        raise ValueError(f"{key}={value!r} is not a {kind}: see gfla.config") from None
 
 
 def _check(config: Config) -> None:
@@ -367,13 +320,14 @@ def _check(config: Config) -> None:
     )
     need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
     need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")
-    need(config.log.log_every >= 1, f"log_every={config.log.log_every}: expected at least 1")
-    need(
-        config.log.checkpoint_every >= 1,
-        f"checkpoint_every={config.log.checkpoint_every}: expected at least 1",
-    )
+    for name in ("log_every", "checkpoint_every"):
+        value = getattr(config.log, name)
+        need(value >= 1, f"{name}={value}: expected at least 1")
+    picture = set(config.flow.weights()) - {"sampling_correctness", "affine_regularization"}
+    need(not picture, f"stage flow makes no picture: set its {sorted(picture)} to 0")
     for name in STAGES:
         stage = config.stage(name)
+        need(bool(stage.weights()), f"stage {name} has no loss: give one of {TERMS} a weight")
         need(stage.steps >= 1, f"{name}.steps={stage.steps}: expected at least 1")
         need(stage.lr > 0, f"{name}.lr={stage.lr}: expected a positive number")
         need(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from gfla.config import DataConfig
+    from gfla.data.folders import DeepFashion
 
 Batch = dict[str, Tensor]
 
@@ -75,14 +77,20 @@ def batches(data: DataConfig, seed: int, device: torch.device) -> Callable[[int]
                 data.batch, size=data.size, seed=people_seed(seed, step), device=device
             )
     else:
-        from gfla.data.folders import DeepFashion
-
-        folder = DeepFashion(data.source, size=data.size)
+        folder = open_folder(data)
 
         def make(step: int) -> Batch:
             return folder.batch(step, data.batch, seed)
 
     return lambda step: without_truth(make(step), device)
+
+
+def open_folder(data: DataConfig) -> DeepFashion:
+    """The training pairs in the folder `data.source`: Market-1501 if its lists say so."""
+    from gfla.data.folders import DeepFashion, Market1501
+
+    market = any(Path(data.source).glob("market-pairs-*.csv"))
+    return (Market1501 if market else DeepFashion)(data.source, "train", data.size)
 
 
 def without_truth(batch: Batch, device: torch.device) -> Batch:

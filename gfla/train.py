@@ -1,10 +1,7 @@
-"""Training: `step_d`, `step_g` and `fit`, one loop whose two calls are the paper's two stages.
+"""Training: `fit`, one loop whose two calls are the paper's two stages.
 
-    L = λ_c L_c + λ_r L_r + λ_ℓ1 L_ℓ1 + λ_a L_a + λ_p L_p + λ_s L_s
-
-Stage "flow" trains F alone with the first two terms; stage "full" trains F and G together with all
-six, against D. The order of one iteration is the published one: forward pass of the generator, a
-step of D, then a step of the generator with D frozen (docs/spec.md, section 6).
+Stage "flow" trains F alone, by sampling correctness and affine regularisation; stage "full" trains
+F and G together with all six losses, against D. What happens in one iteration is in `step.py`.
 """
 
 from __future__ import annotations
@@ -12,31 +9,28 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam
 from tqdm.auto import tqdm
 
-from gfla import checkpoint, journal, losses, storage, streams
-from gfla.config import STAGES, Config, StageConfig, override, pick_device, preset
+from gfla import checkpoint, journal, storage, streams
+from gfla.config import STAGES, Config, override, pick_device, preset
 from gfla.discriminator import Discriminator
 from gfla.features import load_features
 from gfla.measure import measure
-from gfla.model import GFLA, Output
+from gfla.model import GFLA
+from gfla.step import Training, TrainingError, follow, iterate, step_d, step_g
 
-
-class TrainingError(RuntimeError):
-    """A training run that must not go on; the last good checkpoint is kept."""
+__all__ = ["Fitted", "Training", "TrainingError", "fit", "iterate", "step_d", "step_g", "take_flow"]
 
 
 class Fitted(NamedTuple):
@@ -46,222 +40,6 @@ class Fitted(NamedTuple):
     step: int  # optimiser steps taken in all
     finished: bool  # False after an interruption or `until`
     folder: Path  # state.pt, log.jsonl, config.json, samples/, and model.safetensors when finished
-
-
-@dataclass
-class Training:
-    """Everything that changes while training; what `state.pt` holds."""
-
-    config: Config
-    stage: str  # "flow" or "full"
-    seed: int
-    model: GFLA
-    encoder: nn.Module  # frozen
-    optimizer: Adam
-    average: GFLA | None = None
-    discriminator: Discriminator | None = None
-    d_optimizer: Adam | None = None
-    step: int = 0  # steps taken
-    seconds: float = 0.0  # wall time of all sessions
-    outside_steps: int = 0  # steps in a row with too much flow outside the picture
-
-    @property
-    def settings(self) -> StageConfig:
-        return self.config.stage(self.stage)
-
-    @property
-    def trained(self) -> nn.Module:
-        """The network that this stage trains."""
-        return self.model.flow if self.stage == "flow" else self.model
-
-    @property
-    def best(self) -> GFLA:
-        """The model to look at: averaged where the configuration averages."""
-        return self.average if self.average is not None else self.model
-
-
-def learning_rate(stage: StageConfig, step: int) -> float:
-    """Adam's step size, a pure function of the step.
-
-        lr(t) = lr · min(1, (t + 1) / warmup) · (f + (1 − f)(1 + cos(π t / steps)) / 2)
-
-    Args:
-        stage: lr, schedule, final_lr (f; 1 when the schedule is constant), warmup, steps.
-        step: t, 0 for the first step.
-
-    Returns:
-        a positive number.
-
-    Example:
-        >>> learning_rate(StageConfig(steps=10, lr=0.5), 7)
-        0.5
-        >>> learning_rate(StageConfig(steps=10, lr=0.5, schedule="cosine", final_lr=0.1), 10)
-        0.05
-    """
-    rise = min(1.0, (step + 1) / stage.warmup) if stage.warmup else 1.0
-    if stage.schedule == "constant":
-        return stage.lr * rise
-    fall = (1 + math.cos(math.pi * min(1.0, step / stage.steps))) / 2
-    return stage.lr * rise * (stage.final_lr + (1 - stage.final_lr) * fall)
-
-
-def outside_share(flows: Iterable[Tensor]) -> float:
-    """How much of the flow points more than a pixel outside the picture.
-
-    Further out the sampled features are constant, and no loss calls the flow back. Nearer, the
-    border pixels of a flow that is right may well be.
-
-    Args:
-        flows: (B, 2, h, w) each, target → source in pixels of its level.
-
-    Returns:
-        the largest share over the levels, in [0, 1].
-
-    Example:
-        >>> outside_share([torch.zeros(1, 2, 4, 4), torch.full((1, 2, 4, 4), 2.5)])
-        0.75
-    """
-    return max(_outside(flow.detach()) for flow in flows)
-
-
-def step_d(discriminator: nn.Module, optimizer: Adam, real: Tensor, fake: Tensor, kind: str):
-    """One step of the discriminator.
-
-        L_D = ½ (L_a(D(x_t), real) + L_a(D(x̂_t), fake))
-
-    Args:
-        discriminator: D, which is left trainable.
-        optimizer: that of D.
-        real: (B, 3, H, W) target images in [-1, 1].
-        fake: (B, 3, H, W) generated images; no gradient reaches the generator.
-        kind: "lsgan" or "hinge".
-
-    Returns:
-        the scalar loss, detached.
-    """
-    discriminator.requires_grad_(True)
-    optimizer.zero_grad()
-    loss = losses.discriminator_loss(discriminator(real), discriminator(fake.detach()), kind)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-
-def step_g(
-    parameters: Iterable[nn.Parameter],
-    optimizer: Adam,
-    terms: dict[str, Tensor],
-    weights: dict[str, float],
-    clip: float = 0.0,
-) -> dict[str, float]:
-    """One step of the generator down the weighted sum of its losses.
-
-    Args:
-        parameters: those that are trained.
-        optimizer: that of the generator.
-        terms: scalar losses by name, with gradients.
-        weights: λ by the same names.
-        clip: largest norm of the gradient over all parameters, 0 = no clipping.
-
-    Returns:
-        plain numbers: every term, every term weighted, total, gradient_norm.
-
-    Raises:
-        TrainingError: a term or the gradient is not finite; no parameter was changed.
-    """
-    total, logged = losses.weighted_sum(terms, weights)
-    _require_finite(logged)
-    optimizer.zero_grad()
-    total.backward()
-    norm = nn.utils.clip_grad_norm_(parameters, clip if clip else math.inf)
-    logged["gradient_norm"] = norm.item()
-    _require_finite({"gradient_norm": logged["gradient_norm"]})
-    optimizer.step()
-    return logged
-
-
-def iterate(training: Training, batch: streams.Batch) -> dict[str, float]:
-    """One iteration: forward pass, step of D (stage "full"), step of the generator.
-
-    Args:
-        training: changed in place: networks, optimisers, step.
-        batch: source, target, source_pose, target_pose. More keys are not looked at.
-
-    Returns:
-        plain numbers for the log.
-
-    Raises:
-        TrainingError: a loss or the gradient is not finite.
-    """
-    rate = learning_rate(training.settings, training.step)
-    _set_rate(training.optimizer, rate)
-    inputs = batch["source"], batch["source_pose"], batch["target_pose"]
-    logged = {}
-    if training.stage == "flow":
-        flows, masks = training.model.flow(*inputs)
-        output = Output(None, flows, masks, ())
-    else:
-        output = training.model(*inputs)
-    if training.discriminator is not None:
-        _set_rate(training.d_optimizer, rate * training.config.optim.d_lr_ratio)
-        loss = step_d(
-            training.discriminator,
-            training.d_optimizer,
-            batch["target"],
-            output.image,
-            training.config.optim.gan,
-        )
-        logged["discriminator"] = loss.item()
-        _require_finite(logged)
-    terms = generator_terms(training, batch, output)
-    weights = training.settings.weights()
-    parameters = list(training.trained.parameters())
-    logged |= step_g(parameters, training.optimizer, terms, weights, training.config.optim.clip)
-    training.step += 1
-    t = training.step
-    _average(training, min(training.config.optim.ema, t / (9 + t)))  # a young average forgets
-    return logged | {"learning_rate": rate, "outside": outside_share(output.flows)}
-
-
-def generator_terms(training: Training, batch: streams.Batch, output: Output) -> dict[str, Tensor]:
-    """The unweighted losses of the generator whose weight in this stage is not zero.
-
-    Source and target are encoded once; gradients run through the features of the generated image
-    only. Each level's flow is judged by its own tap and regularised with its own patch side.
-    """
-    config, encoder, names = training.config, training.encoder, training.settings.weights()
-    sides = dict(config.model.kernel_sizes)
-    levels = sorted(sides, reverse=True)  # coarse → fine, as the flows are
-    level_taps = [dict(config.features.correctness_taps)[level] for level in levels]
-    image_taps = list(config.features.perceptual_taps) * ("perceptual" in names)
-    image_taps += list(config.features.style_taps) * ("style" in names)
-    with torch.no_grad():
-        source_taps = encoder(batch["source"], level_taps)
-        target_taps = encoder(batch["target"], list(dict.fromkeys(level_taps + image_taps)))
-    terms = {}
-    if "sampling_correctness" in names:
-        terms["sampling_correctness"] = sum(
-            losses.sampling_correctness(
-                source_taps[tap], target_taps[tap], flow, sampling=config.optim.sampling
-            )
-            for tap, flow in zip(level_taps, output.flows, strict=True)
-        )
-    if "affine_regularization" in names:
-        terms["affine_regularization"] = sum(
-            losses.affine_regularization(flow, sides[level])
-            for level, flow in zip(levels, output.flows, strict=True)
-        )
-    if "l1" in names:
-        terms["l1"] = losses.l1(output.image, batch["target"])
-    if "adversarial" in names:
-        scores = training.discriminator.requires_grad_(False)(output.image)
-        terms["adversarial"] = losses.adversarial(scores, True, config.optim.gan, side="generator")
-    taps = encoder(output.image, list(dict.fromkeys(image_taps))) if image_taps else {}
-    if "perceptual" in names:
-        terms["perceptual"] = losses.perceptual(taps, target_taps, config.features.perceptual_taps)
-    if "style" in names:
-        terms["style"] = losses.style(taps, target_taps, config.features.style_taps)
-    return terms
 
 
 def fit(
@@ -312,7 +90,7 @@ def fit(
         _resume(training, out)
     elif init is not None:
         take_flow(training.model, init)
-        _average(training, 0.0)
+        follow(training, 0.0)
     facts = journal.describe(config, stage, seed, place)
     storage.write_json(out / journal.CONFIG, facts)
     journal.rewind(out / journal.LOG, training.step)
@@ -428,14 +206,6 @@ def _write(
     bar.update()
 
 
-@torch.no_grad()
-def _average(training: Training, decay: float) -> None:
-    """Draw the averaged weights towards the present ones: average += (1 − decay)(now − average)."""
-    if training.average is not None:
-        averaged, now = training.average.parameters(), training.model.parameters()
-        torch._foreach_lerp_(list(averaged), list(now), 1 - decay)
-
-
 def _guard(training: Training, outside: float, ends: bool) -> None:
     """Watch for a flow that runs away: the loss saturates out there and cannot call it back."""
     optim = training.config.optim
@@ -449,15 +219,6 @@ def _guard(training: Training, outside: float, ends: bool) -> None:
             f"{what}, more than {optim.outside_limit:.0%} for {training.outside_steps} steps: "
             "lower the learning rate, clip gradients (optim.clip) or warm up longer"
         )
-
-
-def _require_finite(values: dict[str, float]) -> None:
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"{name} is {value}: lower the learning rate, clip gradients "
-                "(optim.clip) or look at the data"
-            )
 
 
 def _parts(training: Training) -> tuple[dict[str, nn.Module], dict[str, Adam]]:
@@ -505,19 +266,6 @@ def _resume(training: Training, out: Path) -> None:
         )
     state = checkpoint.load_state(out / journal.STATE, *_parts(training))
     training.step, training.seconds = state.step, state.config["seconds"]
-
-
-def _set_rate(optimizer: Adam, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def _outside(flow: Tensor) -> float:
-    height, width = flow.shape[-2:]
-    x = flow[:, 0] + torch.arange(width, device=flow.device)  # (B, h, w)
-    y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]  # (B, h, w)
-    beyond = (x < -1) | (x > width) | (y < -1) | (y > height)  # (B, h, w)
-    return beyond.float().mean().item()
 
 
 @contextmanager
