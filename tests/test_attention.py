@@ -435,7 +435,7 @@ def test_peak_memory_is_at_most_a_fifth():
 
 
 def test_fast_is_faster():
-    """Half of what is measured at this size (literal / fast about 3), since machines are shared."""
+    """Literal / fast is about 2.4 at this small size; the bound leaves room for shared machines."""
     source, target, grad = torch.randn(3, 1, 64, 32, 32).unbind()
     tensors = [source, target, 6 * torch.randn(1, 2, 32, 32), *layers(64, 5, hidden=128)]
     for v in tensors:
