@@ -100,8 +100,10 @@ def import_published(path_or_state_dict: str | Path | Mapping, task: str = "fash
     A `module.` prefix, extra keys and running statistics are ignored; of the tensors that the
     authors registered under two names, either name will do.
     """
-    model = build("full", task)
-    _fill(model, _read(path_or_state_dict))
+    published = _read(path_or_state_dict)
+    with torch.random.fork_rng(devices=[]):  # reading a file shall not move anybody's dice
+        model = build("full", task)
+    _fill(model, published)
     return model.eval()
 
 
@@ -120,8 +122,10 @@ def import_published_flow(
     Raises:
         FileNotFoundError, gfla.storage.CheckpointError: as `import_published`.
     """
-    flow = build("full", task).flow
-    _fill(flow, _read(path_or_state_dict), prefix="flow.")
+    published = _read(path_or_state_dict)
+    with torch.random.fork_rng(devices=[]):
+        flow = build("full", task).flow
+    _fill(flow, published, prefix="flow.")
     return flow.eval()
 
 
@@ -152,8 +156,9 @@ def import_published_discriminator(
         )
     if task not in DISCRIMINATOR_DEPTH:
         raise ValueError(f"there is no task {task!r}: choose one of {sorted(DISCRIMINATOR_DEPTH)}")
-    discriminator = Discriminator(depth=DISCRIMINATOR_DEPTH[task])
     published = _read(path_or_state_dict)
+    with torch.random.fork_rng(devices=[]):
+        discriminator = Discriminator(depth=DISCRIMINATOR_DEPTH[task])
     for key in [key for key in published if key.endswith(".weight_orig")]:
         u = published.get(key.replace("_orig", "_u"))
         if key.replace("_orig", "_v") not in published and u is not None:
@@ -358,7 +363,7 @@ def _verified(path: Path) -> bytes:
 def _random_state() -> dict[str, Any]:
     """The state of every random generator, as tensors."""
     version, words, spare = random.getstate()
-    kind, keys, position, has_spare, cached = np.random.get_state()
+    kind, keys, position, has_spare, cached = np.random.get_state()  # noqa: NPY002 - what others draw from
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -377,4 +382,4 @@ def _set_random_state(state: Mapping[str, Any]) -> None:
     version, words, spare = state["python"]
     random.setstate((version, tuple(words.tolist()), spare))
     kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
+    np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))  # noqa: NPY002

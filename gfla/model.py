@@ -49,6 +49,7 @@ class GFLA(nn.Module):
     Raises:
         ValueError: an unknown attention, levels beyond the depth; (forward) shapes that do not
             fit each other or the depth.
+        TypeError: (forward) something else than tensors of floating-point numbers.
 
     The defaults are the paper's DeepFashion model of 14,047,395 parameters.
 
@@ -127,9 +128,10 @@ class GFLA(nn.Module):
             image (B, 3, H, W) in [-1, 1].
 
         Raises:
-            ValueError: values that are not finite, a source outside [-1, 1], or shapes that
-                `forward` refuses.
+            TypeError, ValueError: what `forward` refuses, values that are not finite, or a source
+                outside [-1, 1].
         """
+        self._check_shapes(source, source_pose, target_pose)
         inputs = {"source": source, "source_pose": source_pose, "target_pose": target_pose}
         for name, tensor in inputs.items():
             if not torch.isfinite(tensor).all():
@@ -149,6 +151,12 @@ class GFLA(nn.Module):
             ("source_pose", source_pose, arguments["pose_channels"]),
             ("target_pose", target_pose, arguments["pose_channels"]),
         ):
+            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+                kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise TypeError(
+                    f"{name} is {kind}, expected a floating-point tensor; "
+                    "for a picture of bytes use bytes / 127.5 - 1"
+                )
             if tensor.ndim != 4 or tensor.shape[1] != channels:
                 raise ValueError(
                     f"{name} has shape {tuple(tensor.shape)}, expected (B, {channels}, H, W)"
@@ -233,7 +241,8 @@ def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> GFLA:
             "give a file that gfla.checkpoint.save_model wrote"
         )
     try:
-        model = GFLA(**metadata["arguments"])
+        with torch.random.fork_rng(devices=[]):  # reading a file shall not move anybody's dice
+            model = GFLA(**metadata["arguments"])
         model.load_state_dict(dict(tensors))
     except (TypeError, ValueError, RuntimeError) as error:
         raise storage.CheckpointError(
