@@ -363,7 +363,8 @@ def _verified(path: Path) -> bytes:
 def _random_state() -> dict[str, Any]:
     """The state of every random generator, as tensors."""
     version, words, spare = random.getstate()
-    kind, keys, position, has_spare, cached = np.random.get_state()  # noqa: NPY002 - what others draw from
+    # the legacy generator, because other libraries draw from it
+    kind, keys, position, has_spare, cached = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
