@@ -47,27 +47,13 @@ def root() -> Path:
 
 
 def weights_dir() -> Path:
-    """Give the folder of the weights that ship with the project.
-
-    Returns:
-        `data/weights` in a checkout, the copy inside the package when installed from a wheel.
-    """
+    """Give the folder of the shipped weights: `data/weights`, or in a wheel the package's copy."""
     packaged = _PACKAGE / "weights"
     return packaged if packaged.is_dir() else _PACKAGE.parent / "data" / "weights"
 
 
 def sha256(path: str | Path) -> str:
-    """Hash a file without holding it in memory.
-
-    Args:
-        path: the file.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
+    """Hash a file without holding it in memory; FileNotFoundError when there is none."""
     digest = hashlib.sha256()
     with _existing(path).open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -114,18 +100,7 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], A
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        What it holds.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        StorageError: it is not JSON.
-    """
+    """Read a JSON file; FileNotFoundError when there is none, StorageError when it is not JSON."""
     try:
         return json.loads(_existing(path).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -133,15 +108,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    """Write a value as readable JSON, atomically.
-
-    Args:
-        path: the final name.
-        value: anything JSON can hold; keys keep their order.
-
-    Returns:
-        The final path.
-    """
+    """Write anything JSON can hold, readable and atomically; keys keep their order."""
     return atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -267,10 +234,7 @@ def load_safetensors(
 
 
 def read_manifest(folder: str | Path | None = None) -> dict[str, dict[str, Any]]:
-    """Read the list of shipped files.
-
-    Args:
-        folder: the folder described; the shipped weights by default.
+    """Read what a folder's manifest, by default that of the shipped weights, says of its files.
 
     Returns:
         file name -> {sha256, bytes, note}; empty when the folder has no manifest.
@@ -288,9 +252,6 @@ def add_to_manifest(path: str | Path, note: str) -> dict[str, Any]:
 
     Returns:
         The entry: {sha256, bytes, note}.
-
-    Raises:
-        FileNotFoundError: there is no such file.
     """
     path = _existing(path)
     entry = {"sha256": sha256(path), "bytes": path.stat().st_size, "note": note}
