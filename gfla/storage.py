@@ -7,14 +7,15 @@ the bytes that are parsed.
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import itertools
 import json
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -37,8 +38,8 @@ def root() -> Path:
     """Give the folder that `results/` and `data/` are found under.
 
     Returns:
-        The folder named by the environment variable GFLA_ROOT, else the checkout this package
-        lies in, else (installed from a wheel) the folder the program was started in.
+        The folder that the environment variable GFLA_ROOT names, else the checkout that holds this
+        file, else (installed from a wheel) the folder the program was started in.
     """
     if override := os.environ.get("GFLA_ROOT"):
         return Path(override).resolve()
@@ -73,12 +74,6 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], A
 
     Returns:
         The final path.
-
-    Example:
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> atomic_write(f"{folder}/note.txt", "one line").read_text()
-        'one line'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +87,7 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], A
                 file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
@@ -148,23 +143,18 @@ def locked_update(
 def new_folder(parent: str | Path, name: str) -> Path:
     """Make a folder that nobody else has, even when two programs ask at the same moment.
 
-    Args:
-        parent: where it is made.
-        name: the name wanted; a taken one gets -2, -3, ... appended.
-
     Returns:
-        The new, empty folder.
+        `parent / name`, where a name that is taken gets -2, -3, ... appended.
     """
     parent = Path(parent)
     parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
+    for number in itertools.count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir()
             return folder
         except FileExistsError:
-            number += 1
+            continue
 
 
 def save_safetensors(
@@ -276,14 +266,10 @@ def _decode(value: str) -> Any:
 
 def _sweep(path: Path) -> None:
     """Remove what killed writers of this very file left behind."""
-    pattern = re.compile(re.escape(f".{path.name}.") + r"\d+-[0-9a-f]{8}\.tmp")
-    for entry in path.parent.iterdir():
-        if pattern.fullmatch(entry.name):
-            try:
-                if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
-                    entry.unlink(missing_ok=True)
-            except FileNotFoundError:  # another process swept it first
-                continue
+    for entry in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(FileNotFoundError):  # another process may sweep it first
+            if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+                entry.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
