@@ -360,7 +360,7 @@ def test_senseless_samples_are_refused(tmp_path, options, message):
 def test_the_shipped_sample_is_small_and_what_its_note_says():
     files = [path for path in SAMPLE.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 1_500_000
-    call = re.search(r"write_sample\('data/sample', (\d+), (\d+), seed=(\d+)", _note())
+    call = re.search(r"sample --count (\d+) --tests (\d+) --seed (\d+) --force", _note())
     count, tests, seed = (int(number) for number in call.groups())
     for phase, persons, first in (("train", count, seed), ("test", tests, seed + 1)):
         data = DeepFashion(SAMPLE, phase, size=(256, 176))

@@ -100,7 +100,6 @@ def _write_phase(root: Path, phase: str, count: int, seed: int, first: int) -> N
 
 
 def _readme(count: int, tests: int, seed: int) -> str:
-    call = f"write_sample('data/sample', {count}, {tests}, seed={seed}, force=True)"
     return f"""# A sample to train on from files
 
 Procedural people in the layout that the authors' DeepFashion code reads: {count} persons in
@@ -115,7 +114,7 @@ DeepFashion.
 
 Made by
 
-    python -c "from gfla.data.folders import write_sample; {call}"
+    python -m gfla sample --count {count} --tests {tests} --seed {seed} --force
 
 and read by `gfla.data.folders.DeepFashion("data/sample", "train")`.
 """
