@@ -251,7 +251,7 @@ def preset(name: str, **overrides) -> Config:
 
 def override(config: Config, changes: dict) -> Config:
     """A copy of `config` with `changes`, a dict of flat or dotted field names, applied together."""
-    grouped: dict[str, dict] = {}
+    grouped = {}
     for key, value in changes.items():
         section, one = locate(config, key)
         grouped.setdefault(section, {})[one.name] = coerce(key, one.type, value)
