@@ -9,11 +9,15 @@ that a stripe on a sleeve and the same stripe on a leg do not look alike. It is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gfla import storage
+
+FILE = "encoder.safetensors"  # in data/weights
 _CONVOLUTIONS = (1, 1, 3, 3, 2)  # of the way down, after the first of each block
 
 
@@ -69,9 +73,9 @@ class SmallEncoder(nn.Module):
         for block in (4, 3, 2):
             self.up[str(block)] = _layer(widths[block - 1] + above, out[block - 2])
             above = out[block - 2]
-        self.match = nn.ModuleDict({
-            str(block): nn.Conv2d(out[block - 2], out[block - 2], 3, padding=1) for block in (2, 3, 4)
-        })  # fmt: skip
+        self.match = nn.ModuleDict(
+            {str(b): nn.Conv2d(out[b - 2], out[b - 2], 3, padding=1) for b in (2, 3, 4)}
+        )
 
     def forward(self, image: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         self._check(image, names)
@@ -106,3 +110,32 @@ def _layer(channels: int, width: int) -> nn.Sequential:
         nn.Conv2d(channels, width, 3, padding=1), nn.GroupNorm(8, width), nn.ReLU()
     )
 
+
+def save_encoder(path: str | Path, encoder: SmallEncoder) -> str:
+    """Write an encoder in half precision with the arguments that rebuild it; its sha256."""
+    tensors = {name: value.half() for name, value in encoder.state_dict().items()}
+    return storage.save_safetensors(path, tensors, {"arguments": encoder.arguments})
+
+
+def load_encoder(path: str | Path | None = None) -> SmallEncoder:
+    """The shipped encoder, or one that `save_encoder` wrote; frozen, in float32, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        gfla.storage.CheckpointError: damaged, or not an encoder.
+    """
+    path = Path(path) if path is not None else storage.weights_dir() / FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no encoder at {path}: restore data/weights from the repository, or train one, "
+            "python -m gfla encoder --out results/encoder"
+        )
+    tensors, metadata = storage.load_safetensors(path)
+    try:
+        encoder = SmallEncoder(**metadata["arguments"])
+        encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise storage.CheckpointError(
+            f"{path} does not hold an encoder of this project ({error})"
+        ) from error
+    return encoder.requires_grad_(False).eval()

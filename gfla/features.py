@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from gfla.encoder import load_encoder
 from gfla.storage import CheckpointError, sha256
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def load_vgg19(path: str | Path | None = None, checksum: str | None = None) -> V
     return network.requires_grad_(False)
 
 
-_LOADERS = {"vgg19": load_vgg19}
+_LOADERS = {"people": load_encoder, "vgg19": load_vgg19}
 
 
 def load_features(name: str = "people") -> nn.Module:

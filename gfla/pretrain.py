@@ -13,7 +13,6 @@ off smoothly around the truth: a flow that is nearly right must feel where bette
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -23,11 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gfla import journal, storage
+from gfla import journal
 from gfla.checkpoint import load_state, save_state
 from gfla.data import people
-from gfla.encoder import SmallEncoder
+from gfla.encoder import FILE, SmallEncoder, save_encoder
+from gfla.streams import people_seed
 
+STATE = journal.STATE
 LEVELS = {1: "relu2_1", 2: "relu3_1", 3: "relu4_1"}  # level (stride 2^level): tap
 
 
@@ -120,66 +121,74 @@ def nearest_match(encoder: SmallEncoder, count: int = 64, size=(64, 64), seed=30
 
 def fit_encoder(
     out: str | Path, steps: int = 3000, batch: int = 16, size: tuple[int, int] = (64, 64),
-    lr: float = 2e-3, temperature: float = 0.06, seed: int = 50,
+    lr: float = 2e-3, temperature: float = 0.06, seed: int = 50, save_every: int = 500,
+    until: int | None = None,
 ) -> SmallEncoder:  # fmt: skip
-    """Train the encoder, resuming from `out` where it was stopped.
+    """Train the encoder, or go on where it was stopped, bit for bit on a CPU.
 
-    Writes `state.pt`, `log.jsonl` and, at the end, `encoder.safetensors` into `out`.
+    Args:
+        out: folder of the run: state.pt, log.jsonl and encoder.safetensors.
+        steps: optimiser steps; the learning rate falls linearly to 0 at the last.
+        batch, size: pairs per step and their (H, W).
+        lr: AdamW's step after 100 steps of warm-up. temperature: τ.
+        seed: of the weights and of the people, 0 to 99.
+        save_every: steps between saved states, which are measured by `nearest_match`.
+        until: stop, saved, after this step.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     encoder = SmallEncoder()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=lr, weight_decay=1e-4)
-    first = _resume(out, encoder, optimizer)
-    taps = list(LEVELS.values())
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc="encoder", disable=None)
+    first, last = _resume(out, encoder, optimizer), min(steps, until or steps)
     clock = time.perf_counter()
+    bar = tqdm(range(first, last), initial=first, total=steps, desc="encoder", disable=None)
     for step in bar:
-        warm, left = min(1.0, (step + 1) / 100), 1 - step / steps
-        for group in optimizer.param_groups:
-            group["lr"] = lr * warm * left
-        pair = people.pairs(batch, size=size, seed=seed * 100_000 + step)
-        both = encoder(torch.cat((pair["source"], pair["target"])), taps)
-        losses = {}
-        for level, tap in LEVELS.items():
-            source, target = both[tap].chunk(2)
-            blur = 0.35 + 0.35 * (3 - level)  # positions: about 2 pixels at every level
-            losses[f"level{level}"] = contrastive(
-                source, target, truth(pair, level), temperature, blur
-            )
-        loss = sum(losses.values())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            row = {"step": step + 1, "loss": float(loss.detach())}
-            if (step + 1) % 500 == 0 or step + 1 == steps:
-                row |= {f"nearest_match_{k}": v for k, v in nearest_match(encoder).items()}
-                save_state(
-                    out / "state.pt", {"encoder": encoder}, {"encoder": optimizer}, step + 1, {}
-                )
-            row["seconds"] = round(time.perf_counter() - clock, 1)
-            with open(out / "log.jsonl", "a") as log:
-                log.write(json.dumps(row) + "\n")
-            bar.set_postfix(loss=f"{row['loss']:.3f}")
-    save_encoder(out / "encoder.safetensors", encoder)
+        rate = lr * min(1.0, (step + 1) / 100) * (1 - step / steps)
+        pair = people.pairs(batch, size=size, seed=people_seed(seed, step))
+        loss = _step(encoder, optimizer, pair, rate, temperature)
+        done = step + 1
+        saves = done % save_every == 0 or done == last
+        if done % 100 == 0 or saves:
+            row = {"step": done, "loss": loss, "seconds": round(time.perf_counter() - clock, 1)}
+            bar.set_postfix(loss=f"{loss:.3f}")
+            if saves:
+                found = nearest_match(encoder, size=size)
+                row |= {f"nearest_match_{level}": value for level, value in found.items()}
+                save_state(out / STATE, {"encoder": encoder}, {"encoder": optimizer}, done, {})
+            journal.append(out / journal.LOG, row)
+    save_encoder(out / FILE, encoder)
     return encoder
 
 
-def save_encoder(path: str | Path, encoder: SmallEncoder) -> str:
-    """Write an encoder in half precision, with the arguments that rebuild it; its sha256."""
-    tensors = {name: value.half() for name, value in encoder.state_dict().items()}
-    return storage.save_safetensors(path, tensors, {"arguments": encoder.arguments})
+def _step(
+    encoder: SmallEncoder, optimizer: torch.optim.Optimizer, pair: dict[str, Tensor],
+    rate: float, temperature: float,
+) -> float:  # fmt: skip
+    """One step down the sum of the three levels' losses; its value."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    pictures = torch.cat((pair["source"], pair["target"]))
+    with torch.autocast(pictures.device.type, torch.bfloat16):  # 1.6 times as fast on a CPU
+        both = encoder(pictures, list(LEVELS.values()))
+    loss = torch.zeros(())
+    for level, tap in LEVELS.items():
+        source, target = both[tap].float().chunk(2)
+        blur = 0.35 + 0.35 * (3 - level)  # positions: 2 to 3 pixels at every level
+        loss = loss + contrastive(source, target, truth(pair, level), temperature, blur)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
 
 
 def _resume(out: Path, encoder: SmallEncoder, optimizer: torch.optim.Optimizer) -> int:
     """First step to do; the log forgets what came after the saved state."""
-    if not (out / "state.pt").exists():
+    if not (out / STATE).exists():
         return 0
-    done = load_state(out / "state.pt", {"encoder": encoder}, {"encoder": optimizer}).step
-    journal.rewind(out / "log.jsonl", done)
+    done = load_state(out / STATE, {"encoder": encoder}, {"encoder": optimizer}).step
+    journal.rewind(out / journal.LOG, done)
     return done
 
 

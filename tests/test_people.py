@@ -9,7 +9,12 @@ import torch.nn.functional as F
 
 from gfla.data import people
 from gfla.data.body import (
-    PARTS, Draw, capsules, draw_body, draw_pose, skeleton,
+    PARTS,
+    Draw,
+    capsules,
+    draw_body,
+    draw_pose,
+    skeleton,
 )  # fmt: skip
 from gfla.data.keypoints import heatmaps
 from gfla.sampling import warp
@@ -47,7 +52,7 @@ class TestShapesAndValues:
         assert set(batch["visible"].unique().tolist()) == {0.0, 1.0}
         assert bool((batch["visible"] <= batch["foreground"]).all())
         assert batch["parts"].dtype == torch.int64
-        assert 0 == batch["parts"].min() and batch["parts"].max() <= len(PARTS)
+        assert batch["parts"].min() == 0 and batch["parts"].max() <= len(PARTS)
         assert torch.equal(batch["foreground"], (batch["parts"] > 0).float())
 
     def test_flow_is_zero_on_the_background(self, batch):

@@ -191,10 +191,10 @@ def skeleton(body: Body, pose: Pose) -> dict[str, Tensor]:
         (side, side.abs(), side.abs()), 1
     )
     nape = chin + nod * 0.05 + torch.tensor([0.0, 0.0, -0.045], device=chin.device)
-    points = dict(pelvis=pelvis, neck=neck, chin=chin, crown=crown, nape=nape)
+    points = {"pelvis": pelvis, "neck": neck, "chin": chin, "crown": crown, "nape": nape}
     points |= {"waist": neck * 0.22, "hem": (knee[:, 0] + knee[:, 1]) / 2 * 0.95}
-    pairs = dict(shoulder=shoulder, elbow=elbow, wrist=wrist, finger=finger)
-    pairs |= dict(hip=hip, knee=knee, ankle=ankle, toe=toe)
+    pairs = {"shoulder": shoulder, "elbow": elbow, "wrist": wrist, "finger": finger}
+    pairs |= {"hip": hip, "knee": knee, "ankle": ankle, "toe": toe}
     for name, both in pairs.items():
         points |= {f"right {name}": both[:, 0], f"left {name}": both[:, 1]}
     cos, sin = pose.yaw.cos(), pose.yaw.sin()

@@ -12,7 +12,18 @@ import torch
 from torch import Tensor
 
 from gfla.data.body import (
-    HAIR, HEAD, PARTS, SKIRT, TORSO, Body, Capsules, Draw, Pose, capsules, draw_body, draw_pose,
+    HAIR,
+    HEAD,
+    PARTS,
+    SKIRT,
+    TORSO,
+    Body,
+    Capsules,
+    Draw,
+    Pose,
+    capsules,
+    draw_body,
+    draw_pose,
 )  # fmt: skip
 from gfla.data.garments import Wardrobe, draw_wardrobe, paint
 from gfla.data.keypoints import heatmaps
@@ -285,11 +296,11 @@ def _limbs(side: str) -> dict[str, tuple[int, ...]]:
     arm, fore, hand, thigh, shin, shoe = (
         _NAMES[f"{side} {n}"] for n in ("upper arm", "forearm", "hand", "thigh", "shin", "shoe")
     )
-    return {
-        f"{side} shoulder": (TORSO, arm), f"{side} elbow": (arm, fore), f"{side} wrist": (fore, hand),
-        f"{side} hip": (TORSO, SKIRT, thigh), f"{side} knee": (SKIRT, thigh, shin),
-        f"{side} ankle": (shin, shoe),
+    seen = {
+        "shoulder": (TORSO, arm), "elbow": (arm, fore), "wrist": (fore, hand),
+        "hip": (TORSO, SKIRT, thigh), "knee": (SKIRT, thigh, shin), "ankle": (shin, shoe),
     }  # fmt: skip
+    return {f"{side} {joint}": parts for joint, parts in seen.items()}
 
 
 _right, _left = _limbs("right"), _limbs("left")
