@@ -207,6 +207,13 @@ def test_features_keep_their_type_and_positions_their_precision(sample, dtype):
     assert ramp.grad.dtype == dtype and flow.grad.dtype == torch.float32
 
 
+def test_a_low_precision_flow_still_gives_precise_positions():
+    """0.3125 is a bfloat16 number; 57.3125 is not."""
+    ramp = torch.arange(64.0).view(1, 1, 1, 64)
+    out = warp(ramp, constant_flow(0.3125, 0.0, 1, 64, dtype=torch.bfloat16))
+    assert out[..., 57].item() == 57.3125
+
+
 def test_double_features_are_not_rounded_by_a_single_precision_flow():
     f = torch.randn(1, 1, 4, 4, dtype=torch.float64)
     assert torch.equal(warp(f, torch.zeros(1, 2, 4, 4)), f)
