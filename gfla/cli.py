@@ -27,6 +27,7 @@ COMMANDS = {
     "notebooks": Command("run the committed notebooks again, in place", "gfla.notebooks"),
     "train": Command("train a model: stage 1 (flow), stage 2 (everything)", "gfla.train"),
     "encoder": Command("train the project's own feature encoder", "gfla.pretrain"),
+    "ship": Command("put finished runs into data/weights and the ledger", "gfla.ship"),
     "sample": Command(
         "write procedural people to disk in the DeepFashion layout",
         "gfla.cli",

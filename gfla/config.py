@@ -96,6 +96,7 @@ class OptimConfig:
     d_lr_ratio: float = 0.1  # learning rate of D over that of G; paper 0.1
     gan: str = "lsgan"  # "lsgan" or "hinge"; paper lsgan
     sampling: str = "gaussian"  # how sampling correctness reads the source; paper gaussian
+    precision: str = "float32"  # "float32", or "bfloat16" for the networks; paper float32
     clip: float = 0.0  # largest gradient norm of the generator, 0 = no clipping; paper none
     ema: float = 0.0  # decay of the averaged weights, 0 = off; paper off
     outside_limit: float = 0.5  # largest sane share of flow out of the picture; paper no guard
@@ -193,16 +194,19 @@ def _presets() -> dict[str, dict]:
     """Overrides of the paper's DeepFashion values, by preset."""
     compact = {"name": "people", "kernel_sizes": {2: 3, 1: 3}, "depth": 2, "d_depth": 3}
     careful = {"clip": 1.0, "ema": 0.999}
+    # Three levels: the coarse flow, which sees motion from afar, brings the fine ones with it.
+    three = {"kernel_sizes": {3: 3, 2: 3, 1: 3}, "depth": 3, "precision": "bfloat16"}
     brief = {"flow.schedule": "cosine", "full.schedule": "cosine"}
     return {
         "fashion": {},
         "market": {"size": (128, 64), "kernel_sizes": {2: 3}, "d_depth": 3},
         "small": compact
+        | three
         | careful
         | brief
         | {"size": (64, 64), "flow_cap": 128, "flow_depth": 4, "base": 32, "cap": 128}
-        | {"flow.steps": 20_000, "flow.lr": 1e-3, "flow.warmup": 100}
-        | {"full.steps": 20_000, "full.lr": 5e-4, "full.warmup": 100}
+        | {"flow.steps": 2_500, "flow.lr": 2e-3, "flow.warmup": 50}
+        | {"full.steps": 4_000, "full.lr": 1e-3, "full.warmup": 50}
         | {"log_every": 20, "checkpoint_every": 500, "sample_every": 500, "measure_every": 500},
         "tiny": compact
         | careful
@@ -317,6 +321,10 @@ def _check(config: Config) -> None:
     need(
         optim.sampling in ("gaussian", "bilinear"),
         f"sampling={optim.sampling!r}: choose gaussian or bilinear",
+    )
+    need(
+        optim.precision in ("float32", "bfloat16"),
+        f"precision={optim.precision!r}: choose float32 or bfloat16",
     )
     need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
     need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")

@@ -48,6 +48,12 @@ class Training:
     def settings(self) -> StageConfig:
         return self.config.stage(self.stage)
 
+    def precision(self) -> torch.autocast:
+        """The context in which networks run; losses, flow heads and weights stay float32."""
+        device = next(self.model.parameters()).device.type
+        low = self.config.optim.precision == "bfloat16"
+        return torch.autocast(device, torch.bfloat16, enabled=low)
+
     @property
     def trained(self) -> nn.Module:
         """The network that this stage trains."""
@@ -176,20 +182,23 @@ def iterate(training: Training, batch: Batch) -> dict[str, float]:
     _set_rate(training.optimizer, rate)
     inputs = batch["source"], batch["source_pose"], batch["target_pose"]
     logged = {}
-    if training.stage == "flow":
-        flows, masks = training.model.flow(*inputs)
-        output = Output(None, flows, masks, ())
-    else:
-        output = training.model(*inputs)
+    with training.precision():
+        if training.stage == "flow":
+            flows, masks = training.model.flow(*inputs)
+            output = Output(None, flows, masks, ())
+        else:
+            output = training.model(*inputs)
+            output = output._replace(image=output.image.float())
     if training.discriminator is not None:
         _set_rate(training.d_optimizer, rate * training.config.optim.d_lr_ratio)
-        loss = step_d(
-            training.discriminator,
-            training.d_optimizer,
-            batch["target"],
-            output.image,
-            training.config.optim.gan,
-        )
+        with training.precision():
+            loss = step_d(
+                training.discriminator,
+                training.d_optimizer,
+                batch["target"],
+                output.image,
+                training.config.optim.gan,
+            )
         logged["discriminator"] = loss.item()
         _require_finite(logged)
     terms = generator_terms(training, batch, output)
@@ -214,9 +223,15 @@ def generator_terms(training: Training, batch: Batch, output: Output) -> dict[st
     level_taps = [dict(config.features.correctness_taps)[level] for level in levels]
     image_taps = list(config.features.perceptual_taps) * ("perceptual" in names)
     image_taps += list(config.features.style_taps) * ("style" in names)
+
+    def look(image: Tensor, taps: list[str]) -> dict[str, Tensor]:
+        with training.precision():
+            found = encoder(image, list(dict.fromkeys(taps)))
+        return {name: features.float() for name, features in found.items()}
+
     with torch.no_grad():
-        source_taps = encoder(batch["source"], level_taps)
-        target_taps = encoder(batch["target"], list(dict.fromkeys(level_taps + image_taps)))
+        source_taps = look(batch["source"], level_taps)
+        target_taps = look(batch["target"], level_taps + image_taps)
     terms = {}
     if "sampling_correctness" in names:
         terms["sampling_correctness"] = sum(
@@ -233,9 +248,10 @@ def generator_terms(training: Training, batch: Batch, output: Output) -> dict[st
     if "l1" in names:
         terms["l1"] = losses.l1(output.image, batch["target"])
     if "adversarial" in names:
-        scores = training.discriminator.requires_grad_(False)(output.image)
+        with training.precision():
+            scores = training.discriminator.requires_grad_(False)(output.image).float()
         terms["adversarial"] = losses.adversarial(scores, True, config.optim.gan, side="generator")
-    taps = encoder(output.image, list(dict.fromkeys(image_taps))) if image_taps else {}
+    taps = look(output.image, image_taps) if image_taps else {}
     if "perceptual" in names:
         terms["perceptual"] = losses.perceptual(taps, target_taps, config.features.perceptual_taps)
     if "style" in names:

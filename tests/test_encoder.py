@@ -25,7 +25,7 @@ class TestTaps:
         for name, features in taps.items():
             stride = 2 ** (int(name[4]) - 1)
             assert features.shape[2:] == (32 // stride, 48 // stride)
-            assert float(features.min()) >= 0
+            assert bool((features >= 0).all())
 
     def test_fine_taps_see_the_whole_picture(self, small):
         image = torch.zeros(1, 3, 64, 64, requires_grad=True)
@@ -60,7 +60,7 @@ class TestLesson:
         named[at.batch, nearest[:, 1] * 8 + nearest[:, 0], at.cell // 8, at.cell % 8] = 1
         random = torch.rand(4, 64, 8, 8)
         good = contrastive(places, named, at, temperature=0.1, blur=0.35)
-        assert good < 0.5 * contrastive(places, random, at, temperature=0.1, blur=0.35)
+        assert good < contrastive(places, random, at, temperature=0.1, blur=0.35) - 1.5
 
     def test_nearest_match_of_a_perfect_encoder_is_small(self):
         """An "encoder" that copies positions: the match is the same place, as bad as zero flow."""

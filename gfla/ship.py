@@ -1,0 +1,147 @@
+"""From finished runs to what the project ships: weights, their manifest, and the ledger's entries.
+
+Every number is measured here, on held-out people, with the very file that is shipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gfla import checkpoint, encoder, journal, ledger, measure, metrics, pretrain, storage
+from gfla.config import from_dict
+from gfla.data.body import PARTS
+from gfla.model import GFLA
+
+ROWS = 200  # lines of a log that the ledger keeps
+GROUPS = {"head": ("head", "neck", "hair"), "torso": ("torso", "skirt"), "arms": ("arm", "hand"),
+          "legs": ("thigh", "shin", "shoe")}  # fmt: skip
+
+
+def ship_encoder(run: str | Path, pairs: int = 256) -> dict[str, float]:
+    """Copy a run's encoder to the shipped weights and record what its nearest match is worth.
+
+    Args:
+        run: folder that `pretrain.fit_encoder` wrote.
+        pairs: held-out pairs to measure on.
+    """
+    source, goal = Path(run) / encoder.FILE, storage.weights_dir() / encoder.FILE
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} is not there: python -m gfla encoder --out {run}")
+    shutil.copyfile(source, goal)
+    storage.add_to_manifest(
+        goal, "feature encoder, trained on true correspondences of procedural people; MIT"
+    )
+    loaded = encoder.load_encoder(goal)
+    found = pretrain.nearest_match(loaded, pairs)
+    results = {f"nearest_match_{level}": value for level, value in found.items()}
+    history = journal.read(run)
+    results |= {
+        "steps": history[-1]["step"],
+        "parameters": sum(p.numel() for p in loaded.parameters()),
+        "seconds": history[-1]["seconds"],
+        "measured_pairs": pairs,
+    }
+    ledger.write_run("people-encoder", results, loaded.arguments, history=history)
+    return results
+
+
+def record_flow(run: str | Path, pairs: int = 512) -> dict[str, float]:
+    """Record a finished stage 1: its true flow error and its log."""
+    return _record("people-flow", Path(run), "flow", checkpoint.load_model(_model(run)), pairs)
+
+
+def ship_model(run: str | Path, pairs: int = 512) -> dict[str, float]:
+    """Ship a finished stage 2 in half precision as `gfla.load("people")`, and record it."""
+    goal = storage.weights_dir() / "people.safetensors"
+    facts = storage.read_json(Path(run) / journal.CONFIG)
+    checkpoint.save_model(
+        goal, checkpoint.load_model(_model(run)), torch.float16,
+        digest=facts["digest"], seed=facts["seed"],
+    )  # fmt: skip
+    storage.add_to_manifest(goal, "GFLA for procedural people, both stages; MIT")
+    return _record("people-full", Path(run), "full", checkpoint.load_model(goal), pairs)
+
+
+@torch.no_grad()
+def judge(model: GFLA, stage: str, pairs: int) -> dict[str, float]:
+    """True errors of a model over held-out people: `measure.measure`, and by part and mask.
+
+    Returns:
+        besides those of `measure.measure`: flow_error_head, _torso, _arms, _legs in pixels over
+        visible pixels, zero_flow_error_* beside them; occlusion_average_precision, occlusion_area,
+        occlusion_iou of the finest mask over the person, and visible_share, what a mask that knows
+        nothing has.
+    """
+    found = measure.measure(model, stage, pairs, "cpu")
+    flows, masks, truth = [], [], []
+    for batch in measure.held_out(pairs, model.size):
+        output = model.flow(batch["source"], batch["source_pose"], batch["target_pose"])
+        flows.append(metrics.upsample_flow(output.flows[-1], model.size))
+        masks.append(output.masks[-1])
+        truth.append({k: batch[k] for k in ("flow", "visible", "foreground", "parts")})
+    flow, mask = torch.cat(flows), torch.cat(masks)
+    true = {key: torch.cat([one[key] for one in truth]) for key in truth[0]}
+    for group, words in GROUPS.items():
+        members = [i + 1 for i, part in enumerate(PARTS) if part.endswith(words)]
+        chosen = true["visible"] * torch.isin(true["parts"], torch.tensor(members))
+        found[f"flow_error_{group}"] = metrics.endpoint_error(flow, true["flow"], chosen)
+        found[f"zero_flow_error_{group}"] = metrics.zero_flow_error(true["flow"], chosen)
+    scores = metrics.occlusion_scores(mask, true["visible"], where=true["foreground"])
+    found["occlusion_average_precision"] = scores["average_precision"]
+    found["occlusion_area"], found["occlusion_iou"] = scores["area_under_curve"], scores["iou"]
+    return found | {"visible_share": scores["visible_share"], "measured_pairs": pairs}
+
+
+def _record(name: str, run: Path, stage: str, model: GFLA, pairs: int) -> dict[str, Any]:
+    history, facts = journal.read(run), storage.read_json(run / journal.CONFIG)
+    results = judge(model, stage, pairs) | {
+        "steps": history[-1]["step"],
+        "seconds": round(history[-1]["seconds"]),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    config = from_dict(facts["config"])
+    kept = [row for row in history if "measured_flow_ratio" in row]
+    every = max(1, len(history) // ROWS)
+    kept = sorted(kept + history[::every], key=lambda row: row["step"])
+    rows = list({row["step"]: _rounded(row) for row in kept}.values())
+    ledger.write_run(name, results, config, seed=facts["seed"], history=rows)
+    return results
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _model(run: str | Path) -> Path:
+    path = Path(run) / journal.MODEL
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: the training in {run} has not finished; the same "
+            "`python -m gfla train` again goes on with it"
+        )
+    return path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m gfla ship`."""
+    add = parser.add_argument
+    add("--encoder", metavar="RUN", help="folder of a finished `python -m gfla encoder`")
+    add("--flow", metavar="RUN", help="folder of a finished stage 1")
+    add("--full", metavar="RUN", help="folder of a finished stage 2")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Ship what was named, and print what was measured."""
+    work = {"encoder": ship_encoder, "flow": record_flow, "full": ship_model}
+    asked = {name: getattr(args, name) for name in work if getattr(args, name)}
+    if not asked:
+        raise ValueError("nothing to ship: name a run with --encoder, --flow or --full")
+    for name, run in asked.items():
+        for key, value in work[name](run).items():
+            print(f"{name:<8}{key:<32}{value:.4g}")
+    return 0
