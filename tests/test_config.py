@@ -68,7 +68,7 @@ def test_round_trip_through_json(name):
 def test_digest_changes_with_any_field():
     config = preset("small")
     digests = {config.digest()}
-    changes = {"batch": 4, "flow.lr": 2e-3, "style": 1.0, "log_every": 7, "size": 128}
+    changes = {"batch": 4, "flow.lr": 3e-3, "style": 1.0, "log_every": 7, "size": 128}
     changes = {"full.style" if key == "style" else key: value for key, value in changes.items()}
     for key, value in changes.items():
         digests.add(override(config, {key: value}).digest())
