@@ -156,6 +156,13 @@ def checks_what_it_draws(notebook):
             yield f"a figure without a check cell: {cell.source[:60]}"
 
 
+def hides_nothing_by_a_semicolon(notebook):
+    """nbval shows the value of a cell that ends in `;`, Jupyter does not: the outputs differ."""
+    for cell in code(notebook):
+        if cell.source.rstrip().endswith(";"):
+            yield f"ends in a semicolon: {cell.source[:60]}"
+
+
 def is_quiet(notebook):
     quiet = notebooks.normalise(copy.deepcopy(notebook))
     if nbformat.writes(quiet) != nbformat.writes(notebook):
@@ -177,6 +184,7 @@ RULES = [
     touches_nothing_outside,
     says_why_a_cell_is_unchecked,
     checks_what_it_draws,
+    hides_nothing_by_a_semicolon,
     is_quiet,
 ]
 
@@ -239,6 +247,7 @@ def spoil(notebook, rule):
         "touches_nothing_outside": lambda: cells[0].update(source="!pip install x"),
         "says_why_a_cell_is_unchecked": lambda: notebook.cells[9].update(source="Versions"),
         "checks_what_it_draws": lambda: cells[3].update(outputs=[]),
+        "hides_nothing_by_a_semicolon": lambda: cells[2].update(source="axes.plot(x);"),
         "is_quiet": lambda: notebook.metadata.update(papermill={"start": "now"}),
     }
     spoilers[rule.__name__]()

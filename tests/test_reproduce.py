@@ -171,6 +171,7 @@ def test_the_run_folder_leaves_the_environment_as_it_was(monkeypatch):
     assert str(ledger.run_dir()) == "before"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not list(notebooks.folder().glob("01_*.ipynb")), reason="no notebook 01 here")
 def test_a_notebook_of_the_street_runs_with_another_seed(tmp_path, monkeypatch):
     where = notebooks.folder()
