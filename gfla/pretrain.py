@@ -140,8 +140,8 @@ def fit_encoder(
     torch.manual_seed(seed)
     encoder = SmallEncoder()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=lr, weight_decay=1e-4)
-    first, last = _resume(out, encoder, optimizer), min(steps, until or steps)
-    clock = time.perf_counter()
+    first, spent = _resume(out, encoder, optimizer)
+    last, clock = min(steps, until or steps), time.perf_counter() - spent
     bar = tqdm(range(first, last), initial=first, total=steps, desc="encoder", disable=None)
     for step in bar:
         rate = lr * min(1.0, (step + 1) / 100) * (1 - step / steps)
@@ -150,12 +150,14 @@ def fit_encoder(
         done = step + 1
         saves = done % save_every == 0 or done == last
         if done % 100 == 0 or saves:
-            row = {"step": done, "loss": loss, "seconds": round(time.perf_counter() - clock, 1)}
+            spent = round(time.perf_counter() - clock, 1)
+            row = {"step": done, "loss": loss, "seconds": spent}
             bar.set_postfix(loss=f"{loss:.3f}")
             if saves:
                 found = nearest_match(encoder, size=size)
                 row |= {f"nearest_match_{level}": value for level, value in found.items()}
-                save_state(out / STATE, {"encoder": encoder}, {"encoder": optimizer}, done, {})
+                facts = {"seconds": spent}
+                save_state(out / STATE, {"encoder": encoder}, {"encoder": optimizer}, done, facts)
             journal.append(out / journal.LOG, row)
     save_encoder(out / FILE, encoder)
     return encoder
@@ -183,13 +185,15 @@ def _step(
     return loss.item()
 
 
-def _resume(out: Path, encoder: SmallEncoder, optimizer: torch.optim.Optimizer) -> int:
-    """First step to do; the log forgets what came after the saved state."""
+def _resume(
+    out: Path, encoder: SmallEncoder, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Steps done and seconds spent; the log forgets what came after the saved state."""
     if not (out / STATE).exists():
-        return 0
-    done = load_state(out / STATE, {"encoder": encoder}, {"encoder": optimizer}).step
-    journal.rewind(out / journal.LOG, done)
-    return done
+        return 0, 0.0
+    state = load_state(out / STATE, {"encoder": encoder}, {"encoder": optimizer})
+    journal.rewind(out / journal.LOG, state.step)
+    return state.step, state.config.get("seconds", 0.0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

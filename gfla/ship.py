@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gfla import checkpoint, encoder, journal, ledger, measure, metrics, pretrain, storage
+from gfla import checkpoint, encoder, journal, ledger, measure, metrics, pretrain, storage, viz
 from gfla.config import from_dict
 from gfla.data.body import PARTS
 from gfla.model import GFLA
@@ -64,7 +64,18 @@ def ship_model(run: str | Path, pairs: int = 512) -> dict[str, float]:
         digest=facts["digest"], seed=facts["seed"],
     )  # fmt: skip
     storage.add_to_manifest(goal, "GFLA for procedural people, both stages; MIT")
-    return _record("people-full", Path(run), "full", checkpoint.load_model(goal), pairs)
+    shipped = checkpoint.load_model(goal)
+    picture(shipped, storage.root() / "docs" / "people.png")
+    return _record("people-full", Path(run), "full", shipped, pairs)
+
+
+@torch.no_grad()
+def picture(model: GFLA, path: str | Path, count: int = 4) -> None:
+    """Draw the README's picture: the first `count` of the people that measuring begins with."""
+    batch = next(measure.held_out(16, model.size))
+    output = model(batch["source"], batch["source_pose"], batch["target_pose"])
+    figure = viz.strip(batch, output, indices=range(count))
+    storage.atomic_write(path, viz.image_bytes(figure))
 
 
 @torch.no_grad()
