@@ -399,6 +399,11 @@ def test_weighted_sum_logs_every_term_both_ways():
     assert float(terms["l1"].grad) == 5
 
 
+def test_a_weighted_half_precision_term_does_not_overflow():
+    total, logged = weighted_sum({"style": torch.tensor(200.0).half()}, {"style": 500.0})
+    assert float(total) == logged["style_weighted"] == 100_000
+
+
 @pytest.mark.parametrize("weights", [{"l1": 1.0}, {"l1": 1.0, "style": 1.0, "stile": 1.0}, {}])
 def test_weighted_sum_refuses_terms_and_weights_that_differ(weights):
     terms = {"l1": torch.tensor(1.0), "style": torch.tensor(1.0)}
