@@ -46,6 +46,7 @@ class Training:
 
     @property
     def settings(self) -> StageConfig:
+        """Length, learning rate and weights of this stage."""
         return self.config.stage(self.stage)
 
     def precision(self) -> torch.autocast:
@@ -90,6 +91,7 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     return stage.lr * rise * (stage.final_lr + (1 - stage.final_lr) * fall)
 
 
+@torch.no_grad()
 def outside_share(flows: Iterable[Tensor]) -> float:
     """How much of the flow points more than a pixel outside the picture.
 
@@ -106,10 +108,19 @@ def outside_share(flows: Iterable[Tensor]) -> float:
         >>> outside_share([torch.zeros(1, 2, 4, 4), torch.full((1, 2, 4, 4), 2.5)])
         0.75
     """
-    return max(_outside(flow.detach()) for flow in flows)
+    shares = []
+    for flow in flows:
+        height, width = flow.shape[-2:]
+        x = flow[:, 0] + torch.arange(width, device=flow.device)  # (B, h, w)
+        y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]  # (B, h, w)
+        beyond = (x < -1) | (x > width) | (y < -1) | (y > height)
+        shares.append(beyond.float().mean())
+    return max(torch.stack(shares).tolist())  # one transfer from the device
 
 
-def step_d(discriminator: nn.Module, optimizer: Adam, real: Tensor, fake: Tensor, kind: str):
+def step_d(
+    discriminator: nn.Module, optimizer: Adam, real: Tensor, fake: Tensor, kind: str = "lsgan"
+) -> Tensor:
     """One step of the discriminator.
 
         L_D = ½ (L_a(D(x_t), real) + L_a(D(x̂_t), fake))
@@ -279,11 +290,3 @@ def _require_finite(values: dict[str, float]) -> None:
 def _set_rate(optimizer: Adam, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def _outside(flow: Tensor) -> float:
-    height, width = flow.shape[-2:]
-    x = flow[:, 0] + torch.arange(width, device=flow.device)  # (B, h, w)
-    y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]  # (B, h, w)
-    beyond = (x < -1) | (x > width) | (y < -1) | (y > height)  # (B, h, w)
-    return beyond.float().mean().item()
