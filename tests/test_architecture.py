@@ -23,9 +23,9 @@ FLOORS = [
     ["blocks", "attention"],
     ["flow", "renderer", "discriminator"],
     ["model", "encoder", "features", "losses"],
-    ["data.*", "streams", "metrics", "measure", "basins", "checkpoint", "ledger", "pictures"],
-    ["step", "train", "pretrain", "journal", "viz", "widgets"],
-    ["reproduce", "notebooks", "bench", "ablate", "cli", "__main__"],
+    ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger"],
+    ["step", "journal", "train", "pretrain", "pictures", "viz", "diagrams", "widgets"],
+    ["lessons", "ship", "reproduce", "notebooks", "bench", "ablate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
@@ -58,7 +58,7 @@ def upward(graph):
         f"{room} imports {other}"
         for room, others in graph.items()
         for other in others
-        if room not in DOORS and floor(other) > floor(room)
+        if None not in (floor(room), floor(other)) and floor(other) > floor(room)
     ]
 
 

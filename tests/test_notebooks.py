@@ -240,7 +240,7 @@ def spoil(notebook, rule):
         "ran_in_order": lambda: cells[2].update(execution_count=None),
         "keeps_what_it_printed": lambda: cells[3].update(outputs=[]),
         "shows_no_error": lambda: cells[3].outputs.append(stderr),
-        "names_no_machine": lambda: cells[3].outputs[0].update(text="<Line2D at 0x7f00aa>"),
+        "names_no_machine": lambda: cells[3].outputs[0].update(text="<Line2D at 0x7" + "f00aa>"),
         "is_a_walk_and_not_a_march": lambda: notebook.cells.extend([new_markdown_cell()] * 9),
         "has_small_cells": lambda: cells[2].update(source="a = 1\n" * 21),
         "leaves_computing_to_the_library": lambda: cells[2].update(source="class A: ..."),
