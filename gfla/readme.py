@@ -1,0 +1,97 @@
+"""The README's two tables, made from the ledger: no number in them is typed in by hand."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from gfla import ledger, notebooks, storage
+
+STREET = "street"  # the recorded run of all notebooks
+MARKED = re.compile(r"(<!-- (\w+): made by python -m gfla readme -->\n).*?(<!-- end -->)", re.S)
+RESULTS = (
+    ("people-encoder", "nearest_match_level1",
+     "nearest match of our encoder's features over all positions, stride 2"),
+    ("people-encoder", "nearest_match_level2", "the same at stride 4"),
+    ("people-encoder", "nearest_match_level3", "the same at stride 8"),
+    ("people-flow", "measured_flow_ratio", "flow after stage 1, never told the truth"),
+    ("people-full", "measured_flow_ratio", "flow after stage 2"),
+)  # fmt: skip
+
+
+def record_street(folder: str | Path) -> Path:
+    """Keep the times and key numbers of a `reproduce` run in the ledger.
+
+    Args:
+        folder: the run's folder, with its manifest.json.
+
+    Raises:
+        ValueError: a notebook of that run failed.
+    """
+    manifest = storage.read_json(Path(folder) / "manifest.json")
+    failed = [one["notebook"] for one in manifest["notebooks"] if one["state"] != "done"]
+    if failed:
+        raise ValueError(f"{folder}: {', '.join(failed)} did not finish; record a whole run")
+    seconds = {one["notebook"]: one["seconds"] for one in manifest["notebooks"]}
+    numbers = {one["notebook"]: one["numbers"] for one in manifest["notebooks"]}
+    return ledger.write_run(STREET, seconds, manifest["settings"], numbers=numbers)
+
+
+def results_table() -> str:
+    """What is measured so far, on held-out procedural people."""
+    rows = [["measured", "value", "needed", "run"]]
+    for run, key, words in RESULTS:
+        entry = ledger.read(run)
+        rows.append([f"{words}: error as a share of zero flow's", f"{entry['results'][key]:.2f}",
+                     "0.50" if run != "people-encoder" else "", f"`{run}`"])  # fmt: skip
+    full = ledger.read("people-full")["results"]
+    words = "picture: L1 on the scale from warping with the true flow (0) to copying in place (1)"
+    rows.append([words, f"{full['measured_l1_ratio']:.2f}", "0.60", "`people-full`"])
+    words = f"mask: average precision (a mask that knows nothing has {full['visible_share']:.2f})"
+    rows.append([words, f"{full['occlusion_average_precision']:.2f}", "", "`people-full`"])
+    return ledger.table(rows)
+
+
+def street_table() -> str:
+    """The notebooks: what each shows (its first sentence), run time, key number."""
+    import nbformat
+
+    entry = ledger.read(STREET)
+    rows = [["notebook", "shows", "seconds", "key number"]]
+    for path in notebooks.street():
+        title, claim = _head(nbformat.read(path, as_version=4).cells[0].source)
+        key, value = next(iter(entry["numbers"].get(path.stem, {}).items()), ("", ""))
+        value = f"{value:.3g}" if isinstance(value, float) else str(value)
+        seconds = entry["results"].get(path.stem, 0.0)
+        rows.append([f"[{title}](notebooks/{path.name})", claim, f"{seconds:.0f}",
+                     f"{key}: {value}" if key else ""])  # fmt: skip
+    return ledger.table(rows)
+
+
+def filled(text: str) -> str:
+    """README text with its tables as the ledger has them now."""
+    tables = {"results": results_table, "street": street_table}
+    return MARKED.sub(lambda m: m[1] + tables[m[2]]() + "\n" + m[3], text)
+
+
+def _head(source: str) -> tuple[str, str]:
+    """Title and claim of a notebook's first cell."""
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    claim = re.split(r"(?<=[.!?])\s", lines[1].replace("**", "").removeprefix("Claim: "))[0]
+    return lines[0].lstrip("# "), claim.replace("|", "/")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m gfla readme`."""
+    parser.add_argument("--street", metavar="RUN", help="record this `reproduce` run first")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Fill the tables of the README."""
+    if args.street:
+        record_street(args.street)
+    path = storage.root() / "README.md"
+    storage.atomic_write(path, filled(path.read_text(encoding="utf-8")))
+    print(f"written: {path.name}")
+    return 0
