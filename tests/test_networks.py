@@ -145,8 +145,10 @@ def test_a_mask_of_zero_shuts_the_source_out_and_a_mask_of_one_lets_it_in():
 
 
 def test_every_parameter_trains_but_source_blocks_deeper_than_the_attention():
-    renderer = small_renderer()
+    renderer, deeper = small_renderer(), []
+    renderer.source_encoder["3"].register_forward_hook(lambda *args: deeper.append(args))
     output = renderer(torch.rand(2, 3, 32, 16), torch.rand(2, 18, 32, 16), *guides())
+    assert not deeper  # nor are those blocks run
     output.image.square().sum().backward()
     idle = {name for name, parameter in renderer.named_parameters() if parameter.grad is None}
     assert idle == {name for name, _ in renderer.named_parameters() if "source_encoder.3" in name}
