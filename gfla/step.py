@@ -137,7 +137,8 @@ def step_d(
     """
     discriminator.requires_grad_(True)
     optimizer.zero_grad()
-    loss = losses.discriminator_loss(discriminator(real), discriminator(fake.detach()), kind)
+    scores = discriminator(real).float(), discriminator(fake.detach()).float()
+    loss = losses.discriminator_loss(*scores, kind)
     loss.backward()
     optimizer.step()
     return loss.detach()

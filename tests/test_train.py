@@ -209,10 +209,10 @@ def test_images_are_encoded_once_each(encoder, monkeypatch):
 def test_training_learns(encoder):
     """One batch, again and again: the picture must come closer to its target."""
     others = {f"full.{name}": 0.0 for name in ("adversarial", "perceptual", "style")}
-    training = begin(encoder, **others, **{"full.steps": 60, "full.lr": 1e-2, "clip": 0.0})
+    training = begin(encoder, **others, **{"full.steps": 25, "full.lr": 1e-2, "clip": 0.0})
     batch = batch_of(training)
-    rows = [step.iterate(training, batch) for _ in range(60)]
-    assert rows[-1]["l1"] < 0.6 * rows[0]["l1"]
+    rows = [step.iterate(training, batch) for _ in range(25)]
+    assert rows[-1]["l1"] < 0.75 * rows[0]["l1"]
 
 
 def test_average_follows(encoder):
@@ -334,9 +334,9 @@ def test_a_levels_flow_in_pixels_of_the_image():
 # ---------------------------------------------------------------- a run and its folder
 
 
-@pytest.mark.parametrize("stage", ["flow", "full"])
-def test_resumed_equals_uninterrupted_bit_for_bit(run, stage):
-    config = preset("tiny", prefetch=1)
+@pytest.mark.parametrize("stage, precision", [("flow", "float32"), ("full", "bfloat16")])
+def test_resumed_equals_uninterrupted_bit_for_bit(run, stage, precision):
+    config = preset("tiny", prefetch=1, precision=precision)
     whole = run("whole", stage, config, seed=3)
     run("parts", stage, config, seed=3, until=1)
     torch.rand(7)  # what happens in between must not matter
@@ -346,7 +346,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(run, stage):
     assert (second.step, second.finished) == (4, True)
     assert same(state_of(whole.folder), state_of(second.folder))
     assert log_of(whole.folder) == log_of(second.folder)
-    other = run("other", stage, config, seed=4)
+    assert {value.dtype for value in weights(whole.model).values()} == {torch.float32}
+    other = run("other", stage, config, seed=4, until=1)
     assert not same(weights(whole.model), weights(other.model))
 
 
