@@ -234,6 +234,8 @@ def test_average_follows(encoder):
 
 def test_truth_never_reaches_training(run, tmp_path, monkeypatch):
     """With the truth poisoned, and with it gone, training gives the very same weights."""
+    make = streams.batches(preset("tiny").data, 0, CPU)
+    assert set(make(0)) == {"source", "target", "source_pose", "target_pose"}
     reference = weights(run("honest", "full", steps=2).model)
     pairs = people.pairs
 
@@ -250,8 +252,6 @@ def test_truth_never_reaches_training(run, tmp_path, monkeypatch):
     for name, source in {"poisoned": poisoned, "without": without}.items():
         monkeypatch.setattr(people, "pairs", source)
         assert same(reference, weights(run(name, "full", steps=2).model))
-    make = streams.batches(preset("tiny").data, 0, CPU)
-    assert set(make(0)) == {"source", "target", "source_pose", "target_pose"}
 
 
 def test_measuring_steers_nothing(run):
