@@ -25,7 +25,8 @@ FLOORS = [
     ["model", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger"],
     ["step", "journal", "train", "pretrain", "pictures", "viz", "diagrams", "widgets"],
-    ["lessons", "ship", "reproduce", "notebooks", "bench", "ablate", "cli", "__main__"],
+    ["anatomy", "balance", "verdict", "lessons", "ship"],
+    ["reproduce", "notebooks", "bench", "ablate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
