@@ -25,7 +25,7 @@ FLOORS = [
     ["model", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger"],
     ["step", "journal", "train", "pretrain", "pictures", "viz", "diagrams", "widgets"],
-    ["anatomy", "balance", "verdict", "lessons", "ship"],
+    ["anatomy", "balance", "verdict", "lessons", "ship", "readme"],
     ["reproduce", "notebooks", "bench", "ablate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
