@@ -13,7 +13,7 @@ import torch
 import gfla
 from gfla import storage
 from gfla.config import Config
-from gfla.measure import flow_in_pixels
+from gfla.metrics import upsample_flow
 from gfla.model import GFLA
 from gfla.sampling import warp
 
@@ -113,7 +113,7 @@ def draw(model: GFLA, stage: str, batch: dict[str, torch.Tensor], path: Path) ->
         output = model(*inputs)
     else:
         flows, masks = model.flow(*inputs)
-        image = warp(batch["source"], flow_in_pixels(flows[-1], batch["source"].shape[-2:]))
+        image = warp(batch["source"], upsample_flow(flows[-1], batch["source"].shape[-2:]))
         output = SimpleNamespace(image=image, flows=flows, masks=masks)
     model.train(training)
     figure = viz.strip(batch, output)

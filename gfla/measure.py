@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gfla.data import people
+from gfla.metrics import upsample_flow
 from gfla.model import GFLA
 from gfla.sampling import warp
 
@@ -32,20 +32,6 @@ def held_out(
     for start in range(0, count, 16):
         seed = people.MEASURING_SEEDS + start
         yield people.pairs(min(16, count - start), size=size, seed=seed, device=device)
-
-
-def flow_in_pixels(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """A level's flow as a flow of the image: enlarged bilinearly, its lengths by the stride.
-
-    Args:
-        flow: (B, 2, h, w) in pixels of its own level.
-        size: (H, W) of the image.
-
-    Returns:
-        (B, 2, H, W) in pixels of the image.
-    """
-    large = F.interpolate(flow, size, mode="bilinear", align_corners=False)  # (B, 2, H, W)
-    return large * (size[0] / flow.shape[-2])
 
 
 @torch.no_grad()
@@ -71,7 +57,7 @@ def measure(model: GFLA, stage: str, count: int, device: torch.device | str) -> 
         inputs = batch["source"], batch["source_pose"], batch["target_pose"]
         visible = batch["visible"].float()
         output = model(*inputs) if stage == "full" else model.flow(*inputs)
-        flow = flow_in_pixels(output.flows[-1], model.size)
+        flow = upsample_flow(output.flows[-1], model.size)
 
         def add(name: str, values: Tensor, visible: Tensor = visible) -> None:
             sums[name] += float((values * visible).sum())

@@ -326,10 +326,6 @@ def test_measurement_of_known_models(monkeypatch):
     assert found["measured_l1_ratio"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_levels_flow_in_pixels_of_the_image():
-    flow = torch.full((1, 2, 8, 4), 1.5)
-    assert torch.equal(measure.flow_in_pixels(flow, (32, 16)), torch.full((1, 2, 32, 16), 6.0))
-
 
 # ---------------------------------------------------------------- a run and its folder
 
