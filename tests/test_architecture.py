@@ -25,8 +25,8 @@ FLOORS = [
     ["model", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger"],
     ["step", "journal", "train", "pretrain", "pictures", "viz", "diagrams", "widgets"],
-    ["anatomy", "balance", "verdict", "lessons", "ship", "readme"],
-    ["reproduce", "notebooks", "bench", "ablate", "cli", "__main__"],
+    ["anatomy", "balance", "verdict", "lessons", "ship"],
+    ["reproduce", "notebooks", "readme", "bench", "ablate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
