@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,11 +53,12 @@ class FlowEstimator(nn.Module):
         base, cap: width of the first level, and the width that no level exceeds.
         depth: number of halvings; pictures must be multiples of 2**depth.
         levels: where flow and mask are wanted, each from 1 to depth − 1.
+        mask_start: the value that every mask begins with, in (0, 1); paper 0.5.
 
     Returns (forward): FlowOutput of flows and masks, one per level, coarse → fine.
 
     Raises:
-        ValueError: a level outside 1 … depth − 1, or none at all.
+        ValueError: a level outside 1 … depth − 1, or none at all, or a mask_start outside (0, 1).
 
     >>> estimator = FlowEstimator(base=4, cap=8, depth=3, levels=(1, 2))
     >>> pose = torch.zeros(1, 18, 16, 32)
@@ -73,6 +75,7 @@ class FlowEstimator(nn.Module):
         cap: int = 256,
         depth: int = 5,
         levels: Sequence[int] = (2, 3),
+        mask_start: float = 0.5,
     ) -> None:
         super().__init__()
         self.levels = tuple(sorted(set(levels), reverse=True))  # coarse → fine
@@ -93,6 +96,10 @@ class FlowEstimator(nn.Module):
         self.jump = nn.ModuleDict({str(k): Jump(widths[k], widths[k]) for k in up_levels})
         self.head = nn.ModuleDict({str(k): FlowHead(widths[k]) for k in self.levels})
         initialise(self)
+        if not 0 < mask_start < 1:
+            raise ValueError(f"mask_start is {mask_start}: give a value between 0 and 1")
+        for head in self.head.values():
+            nn.init.constant_(head.mask.bias, math.log(mask_start / (1 - mask_start)))
 
     def forward(self, source: Image, source_pose: Pose, target_pose: Pose) -> FlowOutput:
         features = torch.cat([source, source_pose, target_pose], dim=1)  # (B, 3 + 2·18, H, W)

@@ -74,6 +74,7 @@ class GFLA(nn.Module):
         depth: int = 3,
         hidden: int = 128,
         attention: str = "full",
+        mask_start: float = 0.5,
     ) -> None:
         super().__init__()
         if attention not in ATTENTION:
@@ -95,9 +96,16 @@ class GFLA(nn.Module):
             "depth": depth,
             "hidden": hidden,
             "attention": attention,
+            "mask_start": mask_start,
         }
         self.flow = FlowEstimator(
-            image_channels, pose_channels, flow_base, flow_cap, flow_depth, tuple(kernel_sizes)
+            image_channels,
+            pose_channels,
+            flow_base,
+            flow_cap,
+            flow_depth,
+            tuple(kernel_sizes),
+            mask_start,
         )
         self.renderer = Renderer(
             image_channels,

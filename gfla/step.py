@@ -290,4 +290,4 @@ def _require_finite(values: dict[str, float]) -> None:
 
 def _set_rate(optimizer: Adam, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)

@@ -132,14 +132,17 @@ def _begin(
     torch.manual_seed(seed)
     model = GFLA(**config.generator()).to(device)
     encoder = load_features(config.features.name) if encoder is None else encoder
-    trained = model.flow if stage == "flow" else model
+    groups = [{"params": list(model.flow.parameters())}]
+    if stage == "full":
+        groups[0]["share"] = config.optim.flow_lr_ratio
+        groups.append({"params": list(model.renderer.parameters())})
     training = Training(
         config=config,
         stage=stage,
         seed=seed,
         model=model,
         encoder=encoder.to(device).requires_grad_(False).eval(),
-        optimizer=Adam(trained.parameters(), settings.lr, betas=betas),
+        optimizer=Adam(groups, settings.lr, betas=betas),
     )
     if "adversarial" in settings.weights():
         training.discriminator = Discriminator(**config.discriminator()).to(device)

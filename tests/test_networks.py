@@ -83,6 +83,20 @@ def test_flow_levels_outside_the_depth_are_refused(levels):
         small_flow(levels=levels)
 
 
+def test_masks_begin_where_they_are_told_to_and_flows_do_not_care():
+    torch.manual_seed(3)
+    plain = small_flow()
+    torch.manual_seed(3)
+    willing = small_flow(mask_start=0.9)
+    inputs = torch.rand(1, 3, 32, 32), torch.rand(1, 18, 32, 32), torch.rand(1, 18, 32, 32)
+    for a, b in zip(plain(*inputs).flows, willing(*inputs).flows, strict=True):
+        assert torch.equal(a, b)
+    for mask in willing(*inputs).masks:
+        torch.testing.assert_close(mask, torch.full_like(mask, 0.9), atol=2e-3, rtol=0)
+    with pytest.raises(ValueError, match="mask_start is 1"):
+        small_flow(mask_start=1.0)
+
+
 def test_the_flow_depends_on_source_and_both_poses():
     network = small_flow()
     inputs = [torch.rand(1, c, 32, 32) for c in (3, 18, 18)]

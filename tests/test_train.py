@@ -174,6 +174,17 @@ def test_each_stage_trains_its_own_networks(encoder, stage):
     assert logged["total"] == pytest.approx(total, rel=1e-5)
 
 
+def test_stage_two_may_train_the_flow_more_slowly(encoder):
+    training = begin(encoder, "full", flow_lr_ratio=0.25)
+    step.iterate(training, batch_of(training))
+    slow, fast = training.optimizer.param_groups
+    assert slow["lr"] == pytest.approx(0.25 * fast["lr"])
+    assert {id(p) for p in slow["params"]} == {id(p) for p in training.model.flow.parameters()}
+    alone = begin(encoder, "flow", flow_lr_ratio=0.25)
+    step.iterate(alone, batch_of(alone))
+    assert alone.optimizer.param_groups[0]["lr"] == fast["lr"]
+
+
 def test_full_stage_without_adversarial_term_has_no_discriminator(encoder):
     training = begin(encoder, **{"full.adversarial": 0.0})
     logged = step.iterate(training, batch_of(training))
