@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,8 +25,9 @@ SOURCE = "#1c56c8"  # blue: whatever comes from the source picture
 TARGET = "#ee8f1c"  # orange: whatever belongs to the target
 GENERATED = "#00ad7c"  # green: what a model made
 ATTENTION = "#a8117a"  # magenta: attention weights and their doing
-INK, PALE = "#222222", "#b8b8b8"  # text and axes; whatever stays in the background
-CYCLE = (SOURCE, TARGET, GENERATED, ATTENTION, INK, PALE)
+INK, MUTED, PALE = "#222222", "#707070", "#b8b8b8"  # text; references; background
+LILAC = "#cf8fb9"  # a lighter magenta, where two attentions meet
+CYCLE = (SOURCE, TARGET, GENERATED, ATTENTION, INK, MUTED)
 
 NARROW, WIDE = 3.5, 7.2  # figure widths, inches
 DPI = 110
@@ -39,17 +41,19 @@ _ORDER = ("source", "target pose", "flow", "mask", "ours", "target")  # of every
 def style() -> None:
     """Put the project's style sheet in force for this process.
 
-    Call it once, in a notebook's first cell. It also wakes the notebook's inline backend, so that
-    a Figure as the last line of a cell is shown.
+    Call it once, in a notebook's first cell. There it also has every Figure that ends a cell shown
+    as a picture, at its own size.
 
     >>> style()
     >>> int(matplotlib.rcParams["figure.dpi"])
     110
     """
-    import matplotlib.pyplot as plt
+    ipython = sys.modules.get("IPython")
+    if ipython and (shell := ipython.get_ipython()):
+        from IPython.core.pylabtools import select_figure_formats
 
-    plt.get_fignums()
-    plt.rcParams.update(
+        select_figure_formats(shell, {"png"}, bbox_inches=None)
+    matplotlib.rcParams.update(
         {
             "figure.dpi": DPI,
             "savefig.dpi": DPI,
@@ -173,10 +177,12 @@ def curves(
     *,
     colors: Mapping[str, str] | None = None,
     dashed: Sequence[str] = (),
+    dotted: Sequence[str] = (),
     bands: Mapping[str, tuple] | None = None,
     marks: Mapping[float, str] | None = None,
     log: str = "",
     ylim: tuple | None = None,
+    legend: bool = True,
     axes=None,
     width: float = WIDE,
 ) -> Figure:
@@ -186,12 +192,14 @@ def curves(
         x: abscissae, or a mapping from a line's name to its own.
         lines: name -> ordinates; NaN breaks a line.
         xlabel, ylabel: what the axes show, with the unit.
-        colors: name -> colour; otherwise the palette in its order.
+        colors: name -> colour; otherwise the palette in its order, and grey for dashed lines.
         dashed: names drawn dashed (theory, references).
+        dotted: names drawn as separate points (single measurements).
         bands: name -> (low, high), a shaded band behind that line.
         marks: x -> text, thin vertical lines.
         log: "x", "y" or "xy" for logarithmic axes.
         ylim: limits of y.
+        legend: name the lines; a neighbour panel with the same lines may do without.
         axes: draw here instead of into a new figure.
         width: inches, 3.5 or 7.2.
     Returns:
@@ -200,16 +208,16 @@ def curves(
     if axes is None:
         axes = Figure(figsize=(width, 2.7), layout="constrained").subplots()
     for (name, y), default in zip(lines.items(), CYCLE * 4, strict=False):
-        color = (colors or {}).get(name, default)
+        color = (colors or {}).get(name, MUTED if name in dashed else default)
         own = np.asarray(x[name] if isinstance(x, Mapping) else x)
-        shape = "--" if name in dashed else "-"
-        axes.plot(own, np.asarray(y), shape, color=color, label=name)
+        shape = "--" if name in dashed else "o" if name in dotted else "-"
+        axes.plot(own, np.asarray(y), shape, ms=4.5, color=color, label=name)
         if bands and name in bands:
             axes.fill_between(own, *map(np.asarray, bands[name]), color=color, alpha=0.18, lw=0)
     for place, text in (marks or {}).items():
         axes.axvline(place, color=PALE, lw=0.8, zorder=0)
         axes.annotate(
-            text, (place, 1), (2, -2), color="#666666", fontsize=7.5, va="top",
+            text, (place, 1), (2, -2), color=MUTED, fontsize=7.5, va="top",
             xycoords=axes.get_xaxis_transform(), textcoords="offset points",
         )  # fmt: skip
     if "x" in log:
@@ -217,9 +225,54 @@ def curves(
     if "y" in log:
         axes.set_yscale("log")
     axes.set(xlabel=xlabel, ylabel=ylabel, **({"ylim": ylim} if ylim else {}))
-    if len(lines) > 1:
+    if legend and len(lines) > 1:
         axes.legend()
     return axes.figure
+
+
+def panels(
+    *specs: Mapping, shared_legend: bool = False, width: float = WIDE, height: float = 2.7
+) -> Figure:
+    """Draw several `curves` side by side.
+
+    Args:
+        specs: one mapping of arguments of `curves` per panel, from left to right.
+        shared_legend: name the lines of the first panel once, above all of them.
+        width, height: inches, of the whole.
+    Returns:
+        Figure.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    row = figure.subplots(1, len(specs), squeeze=False)[0]
+    for axes, spec in zip(row, specs, strict=True):
+        curves(**{"legend": not shared_legend, **spec}, axes=axes)
+    if shared_legend:
+        handles, names = row[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    return figure
+
+
+def maps(fields: Mapping[str, object], unit: str, limit: float | None = None) -> Figure:
+    """Draw scalar fields side by side under one colour bar, dark = 0.
+
+    Args:
+        fields: label -> (h, w), non-negative; NaN stays white.
+        unit: what the values are, with the unit.
+        limit: value drawn brightest; by default the largest of all.
+    Returns:
+        Figure.
+    """
+    arrays = {label: np.asarray(field, dtype=float) for label, field in fields.items()}
+    top = limit or max(float(np.nanmax(array)) for array in arrays.values()) or 1.0
+    cell = min(1.5, (WIDE - 0.7) / len(arrays))
+    height, width = next(iter(arrays.values())).shape
+    size = (cell * len(arrays) + 0.7, cell * height / width + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(arrays), squeeze=False)[0]
+    for place, (label, array) in zip(axes, arrays.items(), strict=True):
+        _picture(place, array, label, vmin=0, vmax=top, cmap="cividis")
+    figure.colorbar(axes[-1].images[0], ax=axes, label=unit, fraction=0.05, aspect=18)
+    return figure
 
 
 def bars(
@@ -289,11 +342,6 @@ def publish(figure: Figure, name: str) -> Figure:
     return figure
 
 
-def save_strip(path, batch: Mapping, outputs=None, **options) -> None:
-    """Write `strip` to one PNG file: the trainer's look at itself."""
-    atomic_write(path, image_bytes(strip(batch, outputs, **options)))
-
-
 def image_bytes(figure: Figure, kind: str = "png") -> bytes:
     """Render a figure to the bytes of a file of that kind (png, svg, pdf), without dates."""
     stream = io.BytesIO()
@@ -305,8 +353,8 @@ def image_bytes(figure: Figure, kind: str = "png") -> bytes:
 # ---------------------------------------------------------------- inside
 
 
-def _picture(axes, picture: np.ndarray, label: str) -> None:
-    axes.imshow(picture, interpolation="nearest")
+def _picture(axes, picture: np.ndarray, label: str, **colours) -> None:
+    axes.imshow(picture, interpolation="nearest", **colours)
     axes.set(xticks=[], yticks=[], xlabel=label)
     axes.grid(False)
     for spine in axes.spines.values():
