@@ -61,19 +61,21 @@ def initialise(network: nn.Module, gain: float = 0.02) -> None:
 class EncoderBlock(nn.Module):
     """Half the size, and no shortcut: the step of every encoder of F and G.
 
+    Args: channels, out; normalised: False leaves both norms out, so that what the features say of
+    the picture's own mean and contrast goes on.
     Args of forward: features (B, channels, H, W).  Returns (B, out, H/2, W/2).
 
     >>> EncoderBlock(3, 8)(torch.zeros(1, 3, 16, 32)).shape
     torch.Size([1, 8, 8, 16])
     """
 
-    def __init__(self, channels: int, out: int) -> None:
+    def __init__(self, channels: int, out: int, normalised: bool = True) -> None:
         super().__init__()
         self.model = nn.Sequential(
-            norm(channels),
+            norm(channels) if normalised else nn.Identity(),
             nn.LeakyReLU(SLOPE),
             down(channels, out),
-            norm(out),
+            norm(out) if normalised else nn.Identity(),
             nn.LeakyReLU(SLOPE),
             conv3(out, out),
         )

@@ -39,8 +39,8 @@ def coerce(name: str, kind: str, value: Any) -> Any:
 
     Args:
         name: of the field, for messages; "size" also takes one number, or a text such as 128x64.
-        kind: "int", "float", "str", "Pairs" ((int, int), ...), "Taps" ((int, str), ...) or a
-            tuple type.
+        kind: "int", "float", "str", "bool", "Pairs" ((int, int), ...), "Taps" ((int, str), ...) or
+            a tuple type.
         value: of that type, or a text that reads as a Python literal of it.
 
     Returns:
@@ -64,6 +64,10 @@ def _converted(leaf: str, kind: str, value: Any) -> Any:
         value = ast.literal_eval(value.lower().replace("x", ",") if leaf == "size" else value)
     if leaf == "size" and isinstance(value, int):
         value = (value, value)
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise ValueError  # 0 and 1 are numbers
+        return value
     if kind in ("Pairs", "Taps"):
         pairs = value.items() if isinstance(value, dict) else value
         second = int if kind == "Pairs" else str

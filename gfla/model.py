@@ -75,6 +75,7 @@ class GFLA(nn.Module):
         hidden: int = 128,
         attention: str = "full",
         mask_start: float = 0.5,
+        true_colors: bool = False,
     ) -> None:
         super().__init__()
         if attention not in ATTENTION:
@@ -97,6 +98,7 @@ class GFLA(nn.Module):
             "hidden": hidden,
             "attention": attention,
             "mask_start": mask_start,
+            "true_colors": true_colors,
         }
         self.flow = FlowEstimator(
             image_channels,
@@ -116,6 +118,7 @@ class GFLA(nn.Module):
             kernel_sizes,
             hidden,
             ATTENTION[attention],
+            true_colors,
         )
 
     def forward(self, source: Image, source_pose: Pose, target_pose: Pose) -> Output:

@@ -33,6 +33,8 @@ class Renderer(nn.Module):
         depth: number of halvings of both encoders.
         kernel_sizes: {level: n}, the side of the attended patch; levels from 1 to depth.
         hidden: width of the kernel net inside the attention.
+        true_colors: leave the norms out of the source encoder's first block. With them, as in the
+            paper, the source's own mean and contrast are gone before anything has seen them.
         attention: class of the attention, called as attention(channels, n, hidden).
 
     Returns (forward): RendererOutput of image (B, 3, H, W) and the attention weights.
@@ -62,6 +64,7 @@ class Renderer(nn.Module):
         kernel_sizes: Mapping[int, int] | None = None,
         hidden: int = 128,
         attention: Callable[[int, int, int], nn.Module] = LocalAttention,
+        true_colors: bool = False,
     ) -> None:
         super().__init__()
         kernel_sizes = {2: 5, 3: 3} if kernel_sizes is None else dict(kernel_sizes)
@@ -86,6 +89,9 @@ class Renderer(nn.Module):
         )
         self.output = OutputBlock(c[0], image_channels)
         initialise(self)
+        if true_colors:  # no norm will lift what a gain of 0.02 makes small
+            self.source_encoder["1"] = EncoderBlock(image_channels, c[1], normalised=False)
+            initialise(self.source_encoder["1"], gain=1.0)
 
     def forward(
         self, source: Image, target_pose: Pose, flows: Sequence[Flow], masks: Sequence[Mask]

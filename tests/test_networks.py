@@ -158,6 +158,20 @@ def test_a_mask_of_zero_shuts_the_source_out_and_a_mask_of_one_lets_it_in():
     )
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_sources_own_brightness_survives_only_with_true_colors(kept):
+    """A brighter source of the same pattern: the paper's first norm cannot tell the two apart."""
+    torch.manual_seed(0)
+    renderer = Renderer(base=4, cap=8, depth=1, kernel_sizes={1: 3}, hidden=4, true_colors=kept)
+    source = torch.rand(1, 3, 16, 16) * 0.5
+    flow, mask = torch.full((1, 2, 8, 8), 0.3), torch.ones(1, 1, 8, 8)
+    dark, bright = (
+        renderer(picture, torch.zeros(1, 18, 16, 16), [flow], [mask]).image
+        for picture in (source, source + 0.4)
+    )
+    assert (not torch.allclose(dark, bright, rtol=0, atol=1e-6)) == kept
+
+
 def test_every_parameter_trains_but_source_blocks_deeper_than_the_attention():
     renderer, deeper = small_renderer(), []
     renderer.source_encoder["3"].register_forward_hook(lambda *args: deeper.append(args))
