@@ -18,6 +18,11 @@ RESULTS = (
     ("people-flow", "measured_flow_ratio", "flow after stage 1, never told the truth"),
     ("people-full", "measured_flow_ratio", "flow after stage 2"),
 )  # fmt: skip
+DEPARTURES = (
+    ("people-full-paper-weights", "the paper's λ, and its norms on the source picture"),
+    ("people-full-paper-norms", "L1 weighing more, and the paper's norms"),
+    ("people-full", "L1 weighing more, no norm before the source's colours (shipped)"),
+)
 
 
 def record_street(folder: str | Path) -> Path:
@@ -53,6 +58,16 @@ def results_table() -> str:
     return ledger.table(rows)
 
 
+def departures_table(step: int = 1000) -> str:
+    """Runs that differ in what the small preset does otherwise than the paper, at one step."""
+    rows = [["small preset", f"picture: L1, at step {step}", "flow error", "run"]]
+    for run, words in DEPARTURES:
+        (row,) = (row for row in ledger.read(run)["history"] if row["step"] == step)
+        numbers = (row[f"measured_{key}_ratio"] for key in ("l1", "flow"))
+        rows.append([words, *(f"{value:.2f}" for value in numbers), f"`{run}`"])
+    return ledger.table(rows)
+
+
 def street_table() -> str:
     """The notebooks: what each shows (its first sentence), run time, key number."""
     import nbformat
@@ -71,7 +86,11 @@ def street_table() -> str:
 
 def filled(text: str) -> str:
     """README text with its tables as the ledger has them now."""
-    tables = {"results": results_table, "street": street_table}
+    tables = {
+        "results": results_table,
+        "street": street_table,
+        "departures": departures_table,
+    }
     return MARKED.sub(lambda m: m[1] + tables[m[2]]() + "\n" + m[3], text)
 
 

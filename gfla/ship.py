@@ -55,6 +55,11 @@ def record_flow(run: str | Path, pairs: int = 512) -> dict[str, float]:
     return _record("people-flow", Path(run), "flow", checkpoint.load_model(_model(run)), pairs)
 
 
+def record_full(name: str, run: str | Path, pairs: int = 512) -> dict[str, float]:
+    """Record a stage 2 that is not shipped, finished or not, under a name of its own."""
+    return _record(name, Path(run), "full", checkpoint.load_model(_model(run)), pairs)
+
+
 def ship_model(run: str | Path, pairs: int = 512) -> dict[str, float]:
     """Ship a finished stage 2 in half precision as `gfla.load("people")`, and record it."""
     goal = storage.weights_dir() / "people.safetensors"
@@ -144,15 +149,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--encoder", metavar="RUN", help="folder of a finished `python -m gfla encoder`")
     add("--flow", metavar="RUN", help="folder of a finished stage 1")
     add("--full", metavar="RUN", help="folder of a finished stage 2")
+    words = "record a stage 2 that is not shipped"
+    add("--record", nargs=2, metavar=("NAME", "RUN"), help=words)
 
 
 def main(args: argparse.Namespace) -> int:
     """Ship what was named, and print what was measured."""
     work = {"encoder": ship_encoder, "flow": record_flow, "full": ship_model}
     asked = {name: getattr(args, name) for name in work if getattr(args, name)}
+    if args.record:
+        asked[args.record[0]] = args.record[1]
     if not asked:
-        raise ValueError("nothing to ship: name a run with --encoder, --flow or --full")
+        raise ValueError("nothing to ship: name a run with --encoder, --flow, --full or --record")
     for name, run in asked.items():
-        for key, value in work[name](run).items():
+        done = work[name](run) if name in work else record_full(name, run)
+        for key, value in done.items():
             print(f"{name:<8}{key:<32}{value:.4g}")
     return 0
