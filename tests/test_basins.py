@@ -74,8 +74,8 @@ def test_a_look_alike_far_from_home_does_not_count_as_caught(scene):
     alike = scene._replace(
         source=torch.ones_like(scene.source), target=torch.ones_like(scene.target)
     )
-    found = basins.basin(basins.bilinear, alike, [0.5, 5.0], steps=0)
-    assert found.caught.tolist() == [1.0, 0.0]
+    found = basins.basin(basins.bilinear, alike, [0.5, 1.5, 5.0], steps=0)
+    assert found.caught.tolist() == [1.0, 0.0, 0.0]
     assert basins.basin(basins.bilinear, alike, [2.9], steps=0, n=5).caught.item() == 1.0
 
 

@@ -131,11 +131,13 @@ def test_a_strip_keeps_the_order_of_the_house():
     assert np.array_equal(first.get_array(), pictures.to_uint8(batch["source"][0]))
 
 
-def test_a_strip_shows_the_finest_flow_in_pixels_of_the_image():
+def test_a_strip_shows_the_finest_level_and_its_flow_in_pixels_of_the_image():
     batch, outputs = batch_and_outputs()
     figure = viz.strip(batch, outputs)
     flow = next(axes for axes in figure.axes if axes.get_xlabel() == "flow").images[0]
     assert flow.get_array().shape == (8, 4, 3)
+    mask = next(axes for axes in figure.axes if axes.get_xlabel() == "mask").images[0]
+    assert mask.get_array().shape == (8, 4, 3)
     assert f"rim: {2 * math.sqrt(2):.2g} px" in labels(figure)  # one pixel of level 1 is two
 
 
