@@ -30,7 +30,8 @@ from gfla.measure import measure
 from gfla.model import GFLA
 from gfla.step import Training, TrainingError, follow, iterate, step_d, step_g
 
-__all__ = ["Fitted", "Training", "TrainingError", "fit", "iterate", "step_d", "step_g", "take_flow"]
+PARTS = ("flow", "model")  # of an earlier run that a new one can begin with
+__all__ = ["Fitted", "Training", "TrainingError", "fit", "iterate", "step_d", "step_g", "take_over"]
 
 
 class Fitted(NamedTuple):
@@ -50,6 +51,7 @@ def fit(
     steps: int | None = None,
     resume: bool = True,
     init: str | Path | None = None,
+    part: str = "flow",
     device: str = "auto",
     encoder: nn.Module | None = None,
     until: int | None = None,
@@ -64,8 +66,9 @@ def fit(
         seed: of the initial weights and of the order of the data.
         steps: length of the stage instead of the configuration's.
         resume: go on from out/state.pt when it is there; False begins anew and replaces it.
-        init: a stage 1 whose flow weights are taken over at step 0: its folder, its
-            model.safetensors or its state.pt.
+        init: an earlier run whose weights are taken over at step 0: its folder, its
+            model.safetensors.
+        part: of that run, "flow" (of a stage 1) or "model" (all of a stage 2; D begins anew).
         device: "auto" (CUDA, then MPS, then CPU) or a name.
         encoder: frozen feature network, instead of the configuration's.
         until: stop, saved, after this many steps in all. Unlike `steps` it leaves the schedule of
@@ -89,7 +92,7 @@ def fit(
     if resume and (out / journal.STATE).exists():
         _resume(training, out)
     elif init is not None:
-        take_flow(training.model, init)
+        take_over(training.model, init, part)
         follow(training, 0.0)
     facts = journal.describe(config, stage, seed, place)
     storage.write_json(out / journal.CONFIG, facts)
@@ -100,27 +103,31 @@ def fit(
     return Fitted(training.best.eval(), training.step, finished, out)
 
 
-def take_flow(model: GFLA, path: str | Path) -> None:
-    """Take over the flow estimator of a stage 1.
+def take_over(model: GFLA, path: str | Path, part: str = "flow") -> None:
+    """Take over weights of an earlier run.
 
     Args:
         model: changed in place.
         path: a model.safetensors, or the folder of the run that wrote it.
+        part: "flow", the estimator that a stage 1 trained, or "model", all of a stage 2.
 
     Raises:
         FileNotFoundError: nothing is there.
-        CheckpointError: a damaged file, or flow weights of other names or shapes.
+        CheckpointError: a damaged file, or weights of other names or shapes.
+        ValueError: another part.
     """
+    if part not in PARTS:
+        raise ValueError(f"part={part!r}: choose one of {', '.join(PARTS)}")
     path = Path(path)
     path = path / journal.MODEL if path.is_dir() else path
+    earlier = checkpoint.load_model(path)
+    taken, given = (model.flow, earlier.flow) if part == "flow" else (model, earlier)
     try:
-        model.flow.load_state_dict(checkpoint.load_model(path).flow.state_dict())
+        taken.load_state_dict(given.state_dict())
     except RuntimeError as error:
-        if isinstance(error, storage.StorageError):
-            raise
         raise storage.CheckpointError(
-            f"the flow weights in {path} do not fit this model ({error}): use the model fields "
-            "that stage 1 was trained with"
+            f"the {part} weights in {path} do not fit this model ({error}): use the model fields "
+            "that the earlier run was trained with"
         ) from error
 
 
@@ -299,7 +306,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, help="length of the stage instead of the preset's")
     add("--until", type=int, help="stop, saved, after this many steps in all")
     add("--seed", type=int, default=0, help="of weights and data order (default: 0)")
-    add("--init", help="finished or running stage 1 whose flow weights are taken over")
+    add("--init", help="earlier run whose weights are taken over at step 0")
+    add("--part", choices=PARTS, default="flow", help="which of them (default: flow)")
     add("--device", default="auto", help="auto (CUDA, then MPS, then CPU) or a name")
     add("--fresh", action="store_true", help="begin anew even if --out holds a state")
     add("--quiet", action="store_true", help="no progress bar")
@@ -327,6 +335,7 @@ def main(args: argparse.Namespace) -> int:
         steps=args.steps,
         resume=not args.fresh,
         init=args.init,
+        part=args.part,
         device=args.device,
         until=args.until,
         progress=not args.quiet,

@@ -434,7 +434,7 @@ def test_stage_two_takes_the_flow_of_stage_one(run, tmp_path):
     for source in (first.folder, first.folder / journal.MODEL):
         model = GFLA(**preset("tiny").generator())
         assert not same(weights(model.flow), weights(first.model.flow))
-        train.take_flow(model, source)
+        train.take_over(model, source)
         assert same(weights(model.flow), weights(first.model.flow))
     second = run("second", "full", init=first.folder, until=1)
     begun = torch.load(first.folder / journal.STATE, weights_only=True)["models"]["average"]
@@ -442,9 +442,22 @@ def test_stage_two_takes_the_flow_of_stage_one(run, tmp_path):
     drift = max((now[name] - begun[f"flow.{name}"]).abs().max() for name in now)
     assert 0 < drift < 2e-3  # one step of Adam away
     with pytest.raises(CheckpointError, match="flow weights in .* do not fit"):
-        train.take_flow(GFLA(**preset("tiny", flow_base=4).generator()), first.folder)
+        train.take_over(GFLA(**preset("tiny", flow_base=4).generator()), first.folder)
     with pytest.raises(FileNotFoundError):
-        train.take_flow(model, tmp_path / "nothing")
+        train.take_over(model, tmp_path / "nothing")
+
+
+def test_a_stage_two_may_begin_with_the_whole_of_another(run):
+    first = run("first", "full")
+    model = GFLA(**preset("tiny").generator())
+    train.take_over(model, first.folder, "model")
+    assert same(weights(model), weights(first.model))
+    with pytest.raises(ValueError, match="part='renderer': choose one of flow, model"):
+        train.take_over(model, first.folder, "renderer")
+    second = run("second", "full", init=first.folder, part="model", until=1)
+    drift = max(float((a - b).abs().max()) for a, b in zip(
+        second.model.parameters(), first.model.parameters(), strict=True))  # fmt: skip
+    assert 0 < drift < 2e-2  # one step of Adam away, not another initialisation
 
 
 def test_a_folder_of_another_run_is_refused_unless_fresh(run):
