@@ -115,6 +115,9 @@ def judge(model: GFLA, stage: str, pairs: int) -> dict[str, float]:
 
 def _record(name: str, run: Path, stage: str, model: GFLA, pairs: int) -> dict[str, Any]:
     history, facts = journal.read(run), storage.read_json(run / journal.CONFIG)
+    if (run / journal.STATE).exists():  # a run that goes on has logged more than it has saved
+        saved = torch.load(run / journal.STATE, map_location="cpu", weights_only=True)["step"]
+        history = [row for row in history if row["step"] <= saved]
     results = judge(model, stage, pairs) | {
         "steps": history[-1]["step"],
         "seconds": round(history[-1]["seconds"]),
