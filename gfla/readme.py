@@ -105,7 +105,8 @@ def filled(text: str) -> str:
 def _head(source: str) -> tuple[str, str]:
     """Title and claim of a notebook's first cell."""
     lines = [line.strip() for line in source.splitlines() if line.strip()]
-    claim = re.split(r"(?<=[.!?])\s", lines[1].replace("**", "").removeprefix("Claim: "))[0]
+    claim = re.sub(r"(?i)^(the )?claim[.:]\s*", "", lines[1].replace("**", "").replace("*", ""))
+    claim = re.split(r"(?<=[.!?])\s", claim)[0]
     return lines[0].lstrip("# "), claim.replace("|", "/")
 
 
