@@ -37,7 +37,7 @@ class Setting:
     hole_side: int = 20  # positions per side of the toy with a hole
     fill_steps: int = 400  # steps of descent on its flow
     match_pairs: int = 16  # held-out pairs on which features are compared
-    train_steps: int = 100  # steps of the live stage 1
+    train_steps: int = 140  # steps of the live stage 1
     train_batch: int = 4  # pairs per step of it
     train_levels: tuple[int, ...] = (3, 2)  # of its flow; the small preset has a third, finer one
     judge_pairs: int = 16  # held-out pairs that judge it, and the shipped model
@@ -382,7 +382,7 @@ def live_config(size: Setting) -> Config:
         "small",
         **{
             "kernel_sizes": dict.fromkeys(size.train_levels, 3), "batch": size.train_batch,
-            "flow.steps": size.train_steps, "flow.lr": 2e-3, "flow.warmup": 30, "ema": 0.0,
+            "flow.steps": size.train_steps, "flow.lr": 1e-3, "flow.warmup": 10, "ema": 0.0,
             "log_every": 1, "measure_every": 0, "sample_every": 0,
         },
     )  # fmt: skip
