@@ -9,10 +9,15 @@ from gfla import cli, config, encoder, ledger, measure, readme, ship, storage, t
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty project: weights, ledger and docs of its own."""
+    """An empty project: weights, ledger and docs of its own; the real ones stay as they are."""
+    weights = tmp_path / "data" / "weights"
+    weights.mkdir(parents=True)
+    real = storage.weights_dir()
+    before = {path.name: storage.sha256(path) for path in real.iterdir()}
     monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
-    (tmp_path / "data" / "weights").mkdir(parents=True)
-    return tmp_path
+    monkeypatch.setattr(storage, "weights_dir", lambda: weights)
+    yield tmp_path
+    assert {path.name: storage.sha256(path) for path in real.iterdir()} == before
 
 
 @pytest.fixture
