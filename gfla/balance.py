@@ -51,7 +51,7 @@ class Setting:
     side: int = 32  # pixels of its pictures
     batch: int = 2  # pairs per step of both
     learned_pairs: int = 16  # held-out pairs that judge it
-    critic_steps: int = 20  # steps of the discriminator that is set on the shipped model
+    critic_steps: int = 40  # steps of the discriminator that is set on the shipped model
     pull_pairs: int = 4  # held-out pairs whose gradients are measured
     judge_pairs: int = 32  # held-out pairs that judge the shipped model
 
@@ -59,7 +59,7 @@ class Setting:
 SETTINGS = {
     "smoke": Setting(),
     "cpu": Setting(
-        flow_steps=60, full_steps=120, batch=4, learned_pairs=32, critic_steps=60, pull_pairs=8,
+        flow_steps=60, full_steps=120, batch=4, learned_pairs=32, critic_steps=120, pull_pairs=8,
         judge_pairs=128,
     ),
     "gpu": Setting(
@@ -246,7 +246,7 @@ def sharpness(image: Image, where: Mask) -> float:
 
 
 def critic(
-    model: GFLA, config: Config, steps: int, seed: int, rate: float = 1e-3
+    model: GFLA, config: Config, steps: int, seed: int, rate: float = 1e-3, batches: int = 8
 ) -> tuple[Discriminator, list[float]]:
     """Train a discriminator against a model that stands still.
 
@@ -259,6 +259,7 @@ def critic(
         steps: of Adam.
         seed: of its weights and of its training pairs.
         rate: learning rate.
+        batches: number of training batches, rendered once and shown over and over.
 
     Returns:
         D in eval mode, and its loss before each step; ¼ or more says that it tells nothing.
@@ -269,12 +270,14 @@ def critic(
         discriminator = Discriminator(**config.discriminator()).to(device)
     optimizer = Adam(discriminator.parameters(), rate, betas=config.optim.betas)
     make = streams.batches(config.data, seed, device)
-    history = []
-    for number in range(steps):
-        batch = make(number)
+    pairs = []
+    for batch in map(make, range(min(batches, steps))):
         fake = model.render(batch["source"], batch["source_pose"], batch["target_pose"])
-        loss = step.step_d(discriminator, optimizer, batch["target"], fake, config.optim.gan)
-        history.append(float(loss))
+        pairs.append((batch["target"], fake))
+    history = [
+        float(step.step_d(discriminator, optimizer, *pairs[number % batches], config.optim.gan))
+        for number in range(steps)
+    ]
     return discriminator.eval(), history
 
 
