@@ -23,9 +23,10 @@ FLOORS = [
     ["blocks", "attention"],
     ["flow", "renderer", "discriminator"],
     ["model", "encoder", "features", "losses"],
-    ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger"],
+    ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
+     "comparison"],
     ["step", "journal", "train", "pretrain", "pictures", "viz", "diagrams", "widgets"],
-    ["anatomy", "balance", "verdict", "lessons", "ship"],
+    ["anatomy", "balance", "verdict", "lessons", "ship", "ablation_table", "ladder_figures"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
