@@ -24,8 +24,9 @@ FLOORS = [
     ["flow", "renderer", "discriminator"],
     ["model", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
+     "averages", "flow_metrics", "inception", "trunks", "perceptual", "judging",
      "comparison"],
-    ["step", "journal", "train", "pretrain", "pictures", "viz", "diagrams", "widgets"],
+    ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
     ["anatomy", "balance", "verdict", "lessons", "ship", "ablation_table", "ladder_figures"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "cli", "__main__"],
 ]
