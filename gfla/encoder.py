@@ -3,7 +3,8 @@
 What VGG-19 has from ImageNet this one must have from its shape and its lesson: a pass down like
 VGG's, then a pass up again that tells every fine position what the whole picture looks like, so
 that a stripe on a sleeve and the same stripe on a leg do not look alike. It is trained by
-`pretrain.py` on the true correspondences of procedural people.
+`pretrain.py` on the true correspondences of procedural people; two more of its kind, narrower and
+of other seeds, only judge, and one of these never saw a true correspondence.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 
 from gfla import storage
 
-FILE = "encoder.safetensors"  # in data/weights
+FILE = "encoder.safetensors"  # in data/weights and in the folder of a run
+FILES = {"people": FILE, "judge": "judge.safetensors", "augmented": "augmented.safetensors"}
+WIDTHS, OUT = (24, 32, 64, 96, 128), (48, 64, 96)  # channels of the shipped encoder
 _CONVOLUTIONS = (1, 1, 3, 3, 2)  # of the way down, after the first of each block
 
 
@@ -57,9 +60,7 @@ class SmallEncoder(nn.Module):
         for k in range(1, count + 2)
     )
 
-    def __init__(
-        self, widths: Sequence[int] = (24, 32, 64, 96, 128), out: Sequence[int] = (48, 64, 96)
-    ):
+    def __init__(self, widths: Sequence[int] = WIDTHS, out: Sequence[int] = OUT):
         super().__init__()
         self.arguments = {"widths": list(widths), "out": list(out)}
         before = (3, *widths)

@@ -1,8 +1,9 @@
 """Frozen feature networks: pictures in, named feature maps ("taps") out.
 
-Two networks share one call, ``encoder(image, names) -> {name: features}``, and the names of
+Two kinds of network share one call, ``encoder(image, names) -> {name: features}``, and the names of
 VGG-19's layers: `VGG19`, the paper's, whose weights must be fetched once, and the project's own
-small encoder, which ships. A number computed with the latter says so in its name.
+small encoders, which ship. A number computed with one of the latter says so in its name. What
+trains a model must not judge it: `TRAINERS` may stand in a loss, `JUDGES` only measure.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gfla.encoder import load_encoder
-from gfla.storage import CheckpointError, sha256
+from gfla.encoder import FILES, load_encoder
+from gfla.storage import CheckpointError, sha256, weights_dir
 
 if TYPE_CHECKING:
     from gfla.types import Features, Image
@@ -158,15 +159,18 @@ def load_vgg19(path: str | Path | None = None, checksum: str | None = None) -> V
     return network.requires_grad_(False)
 
 
-_LOADERS = {"people": load_encoder, "vgg19": load_vgg19}
+TRAINERS = ("people", "vgg19")  # the losses may look through these
+JUDGES = ("judge", "augmented")  # no loss looks through these
 
 
 def load_features(name: str = "people") -> nn.Module:
     """The frozen feature network called `name`, ready to use.
 
     Args:
-        name: "people", the project's own small encoder, which ships; or "vgg19", the paper's,
-            whose weights must be on disk.
+        name: "people", the project's own small encoder, which ships; "vgg19", the paper's, whose
+            weights must be on disk; or one of two small encoders that only measure, other in seed
+            and width: "judge", which learned as "people" did, from true correspondences, and
+            "augmented", which learned from single pictures and their bent twins.
 
     Returns:
         A network with the call of `VGG19`: ``encoder(image, names) -> {name: features}``.
@@ -179,6 +183,7 @@ def load_features(name: str = "people") -> nn.Module:
     Traceback (most recent call last):
     ValueError: no feature network 'vgg16': ...
     """
-    if name not in _LOADERS:
-        raise ValueError(f"no feature network {name!r}: choose from {', '.join(sorted(_LOADERS))}")
-    return _LOADERS[name]()
+    if name not in TRAINERS + JUDGES:
+        known = ", ".join(TRAINERS + JUDGES)
+        raise ValueError(f"no feature network {name!r}: choose from {known}")
+    return load_vgg19() if name == "vgg19" else load_encoder(weights_dir() / FILES[name])

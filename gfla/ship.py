@@ -17,36 +17,59 @@ from gfla.config import from_dict
 from gfla.data.body import PARTS
 from gfla.model import GFLA
 
+ENCODER_NOTES = {
+    "people": "feature encoder, trained on true correspondences of procedural people; MIT",
+    "judge": "feature encoder that only judges, trained on true correspondences; MIT",
+    "augmented": "feature encoder that only judges, trained on bent twins of single pictures; MIT",
+}
 ROWS = 200  # lines of a log that the ledger keeps
 GROUPS = {"head": ("head", "neck", "hair"), "torso": ("torso", "skirt"), "arms": ("arm", "hand"),
           "legs": ("thigh", "shin", "shoe")}  # fmt: skip
 
 
-def ship_encoder(run: str | Path, pairs: int = 256) -> dict[str, float]:
+def ship_encoder(run: str | Path, name: str = "people", pairs: int = 256) -> dict[str, Any]:
     """Copy a run's encoder to the shipped weights and record what its nearest match is worth.
 
     Args:
-        run: folder that `pretrain.fit_encoder` wrote.
+        run: folder that `pretrain.fit_encoder` wrote, finished.
+        name: which of `encoder.FILES` it becomes.
         pairs: held-out pairs to measure on.
+
+    Returns:
+        nearest_match_level1 … 3 of the shipped file, untrained_match_level1 … 3 of the same network
+        before its first step, and the run's steps, parameters, seconds and measured_pairs.
+
+    Raises:
+        FileNotFoundError: no finished run there.
+        ValueError: an unknown name, a run that has not finished, or one of another kind than the
+            name promises.
     """
-    source, goal = Path(run) / encoder.FILE, storage.weights_dir() / encoder.FILE
+    if name not in encoder.FILES:
+        raise ValueError(f"no encoder {name!r} ships: choose from {', '.join(encoder.FILES)}")
+    source, goal = Path(run) / encoder.FILE, storage.weights_dir() / encoder.FILES[name]
     if not source.is_file():
         raise FileNotFoundError(f"{source} is not there: python -m gfla encoder --out {run}")
+    recipe, history = storage.read_json(Path(run) / journal.CONFIG), journal.read(run)
+    if history[-1]["step"] < recipe["steps"]:
+        raise ValueError(f"{run} has done {history[-1]['step']} of {recipe['steps']} steps: go on")
+    if (recipe["kind"] == "augmentation") != (name == "augmented"):
+        raise ValueError(f"{run} learned from {recipe['kind']}: that cannot ship as {name!r}")
     shutil.copyfile(source, goal)
-    storage.add_to_manifest(
-        goal, "feature encoder, trained on true correspondences of procedural people; MIT"
-    )
+    storage.add_to_manifest(goal, ENCODER_NOTES[name])
     loaded = encoder.load_encoder(goal)
-    found = pretrain.nearest_match(loaded, pairs)
-    results = {f"nearest_match_{level}": value for level, value in found.items()}
-    history = journal.read(run)
+    torch.manual_seed(recipe["seed"])
+    untrained = encoder.SmallEncoder(**loaded.arguments)  # as the run began
+    results: dict[str, Any] = {}
+    for word, one in (("nearest", loaded), ("untrained", untrained)):
+        found = pretrain.nearest_match(one, pairs)
+        results |= {f"{word}_match_{level}": value for level, value in found.items()}
     results |= {
         "steps": history[-1]["step"],
         "parameters": sum(p.numel() for p in loaded.parameters()),
         "seconds": history[-1]["seconds"],
         "measured_pairs": pairs,
     }
-    ledger.write_run("people-encoder", results, loaded.arguments, history=history)
+    ledger.write_run(f"{name}-encoder", results, recipe, seed=recipe["seed"], history=history)
     return results
 
 
@@ -150,6 +173,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m gfla ship`."""
     add = parser.add_argument
     add("--encoder", metavar="RUN", help="folder of a finished `python -m gfla encoder`")
+    words = "which encoder it becomes: the one that trains, or one that only judges"
+    add("--name", choices=list(encoder.FILES), default="people", help=words)
     add("--flow", metavar="RUN", help="folder of a finished stage 1")
     add("--full", metavar="RUN", help="folder of a finished stage 2")
     words = "record a stage 2 that is not shipped"
@@ -158,7 +183,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Ship what was named, and print what was measured."""
-    work = {"encoder": ship_encoder, "flow": record_flow, "full": ship_model}
+    work = {
+        "encoder": lambda run: ship_encoder(run, args.name),
+        "flow": record_flow,
+        "full": ship_model,
+    }
     asked = {name: getattr(args, name) for name in work if getattr(args, name)}
     if args.record:
         asked[args.record[0]] = args.record[1]
