@@ -6,178 +6,12 @@ import pytest
 import torch
 
 from gfla import metrics
-from gfla.metrics import (
-    endpoint_error,
-    endpoint_error_by_part,
-    occlusion_scores,
-    outside_fraction,
-    psnr,
-    score,
-    ssim,
-    upsample_flow,
-    zero_flow_error,
-)
+from gfla.metrics import psnr, score, ssim
 from gfla.sampling import warp
 
 
 def constant_flow(dx, dy, h=4, w=6, batch=1):
     return torch.tensor([dx, dy]).view(1, 2, 1, 1).repeat(batch, 1, h, w)
-
-
-def affine_flow(size, stride):
-    """One affine motion of the image, seen at a level of the given stride, in its own pixels."""
-    h, w = size[0] // stride, size[1] // stride
-    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    x, y = ((c + 0.5) * stride - 0.5 for c in (x, y))  # pixel centres in the image
-    return torch.stack([0.1 * x - 0.2 * y + 3, 0.05 * x + 0.3 * y - 2])[None] / stride
-
-
-# Flow
-
-
-@pytest.mark.parametrize("stride", [2, 4])
-def test_upsampling_keeps_a_motion_that_is_affine(stride):
-    fine = upsample_flow(affine_flow((32, 48), stride), (32, 48))
-    edge = slice(stride, -stride)  # outside the outermost coarse centres the edge is repeated
-    torch.testing.assert_close(
-        fine[..., edge, edge], affine_flow((32, 48), 1)[..., edge, edge], rtol=1e-4, atol=1e-4
-    )
-
-
-def test_upsampling_scales_each_axis_by_its_own_stride():
-    flow = upsample_flow(constant_flow(1.0, 10.0, 4, 2), (8, 8))
-    assert flow.shape == (1, 2, 8, 8)
-    assert flow[0, :, 3, 3].tolist() == [4.0, 20.0]
-    same = constant_flow(1.0, 2.0)
-    assert upsample_flow(same, (4, 6)) is same
-
-
-def test_endpoint_error_by_hand():
-    truth = constant_flow(1.0, -2.0)
-    flow = truth.clone()
-    flow[0, :, 0, 0] += torch.tensor([3.0, 4.0])  # 5 px off at one of 24 positions
-    assert endpoint_error(truth, truth) == 0
-    assert endpoint_error(flow, truth) == pytest.approx(5 / 24)
-    mask = torch.zeros(1, 1, 4, 6)
-    mask[0, 0, 0, :2] = 1
-    assert endpoint_error(flow, truth, mask) == pytest.approx(2.5)
-    assert endpoint_error(flow, truth, mask.bool()) == pytest.approx(2.5)
-    assert endpoint_error(flow, truth, mask[:, 0]) == pytest.approx(2.5)
-
-
-def test_endpoint_error_of_a_coarse_flow_is_in_pixels_of_the_truth():
-    assert endpoint_error(constant_flow(1.0, 0.0, 2, 3), constant_flow(4.0, 0.0, 8, 12)) == 0
-    half = endpoint_error(constant_flow(0.5, 0.0, 2, 3), constant_flow(4.0, 0.0, 8, 12))
-    assert half == pytest.approx(2)
-
-
-def test_zero_flow_error_is_the_mean_motion():
-    truth = torch.cat([constant_flow(3.0, 4.0), constant_flow(0.0, 1.0)])
-    assert zero_flow_error(truth) == pytest.approx(3)
-    first = torch.zeros(2, 1, 4, 6)
-    first[0] = 1
-    assert zero_flow_error(truth, first) == pytest.approx(5)
-
-
-def test_error_by_part_splits_and_pools():
-    truth = torch.zeros(2, 2, 2, 3)
-    flow = torch.zeros(2, 2, 2, 3)
-    parts = torch.tensor([[[0, 1, 1], [3, 3, 0]], [[0, 1, 0], [0, 0, 2]]])[:, None]
-    flow[0, 0] = torch.tensor([[100.0, 1.0, 2.0], [4.0, 6.0, 100.0]])
-    flow[1, 1] = torch.tensor([[100.0, 6.0, 100.0], [100.0, 100.0, 7.0]])
-    assert endpoint_error_by_part(flow, truth, parts) == {1: 3.0, 2: 7.0, 3: 5.0}
-    visible = torch.ones(2, 1, 2, 3)
-    visible[0, 0, 0, 2] = visible[1, 0, 1, 2] = 0
-    names = ["background", "arm", "leg", "hand"]
-    found = endpoint_error_by_part(flow, truth, parts, visible, names)
-    assert found == {"arm": 3.5, "hand": 5.0}
-    whole = endpoint_error(flow, truth, parts > 0)
-    assert whole == pytest.approx((1 + 2 + 6 + 7 + 4 + 6) / 6)
-
-
-def test_outside_fraction_counts_positions_that_read_beyond_the_edge():
-    assert outside_fraction(torch.zeros(1, 2, 4, 6)) == 0
-    assert outside_fraction(constant_flow(1.0, 0.0)) == pytest.approx(1 / 6)
-    assert outside_fraction(constant_flow(0.0, -2.0)) == pytest.approx(2 / 4)
-    assert outside_fraction(constant_flow(-6.0, 0.0)) == 1
-
-
-# Occlusion
-
-
-def scores_by_loops(mask, truth):
-    """Average precision over every threshold, area over every pair: slow and plain."""
-    recall, precision = [0.0], []
-    for threshold in sorted(set(mask), reverse=True):
-        said = [t for m, t in zip(mask, truth, strict=True) if m >= threshold]
-        precision.append(sum(said) / len(said))
-        recall.append(sum(said) / sum(truth))
-    average = sum((recall[k + 1] - recall[k]) * p for k, p in enumerate(precision))
-    wins = [
-        1.0 if a > b else 0.5 if a == b else 0.0
-        for a, s in zip(mask, truth, strict=True)
-        for b, t in zip(mask, truth, strict=True)
-        if s and not t
-    ]
-    return average, sum(wins) / len(wins)
-
-
-@pytest.mark.parametrize("levels", [3, 1000])  # many equal values, and hardly any
-def test_occlusion_scores_are_those_of_plain_loops(levels):
-    mask = (torch.rand(2, 1, 6, 5) * levels).floor() / levels
-    visible = (torch.rand(2, 1, 6, 5) + 0.3 * mask > 0.6).float()
-    found = occlusion_scores(mask, visible)
-    flat = mask.double().flatten().tolist(), visible.flatten().int().tolist()
-    average, area = scores_by_loops(*flat)
-    assert found["average_precision"] == pytest.approx(average)
-    assert found["area_under_curve"] == pytest.approx(area)
-
-
-def test_occlusion_scores_by_hand():
-    #                 visible  visible  hidden  visible  hidden
-    mask = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.1]).view(1, 1, 1, 5)
-    visible = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0]).view(1, 1, 1, 5)
-    found = occlusion_scores(mask, visible)
-    assert found["average_precision"] == pytest.approx((1 + 1 + 3 / 4) / 3)
-    assert found["area_under_curve"] == pytest.approx(5 / 6)
-    assert found["iou"] == pytest.approx(3 / 4)
-    assert found["visible_share"] == pytest.approx(3 / 5)
-    assert occlusion_scores(mask, visible, threshold=0.65)["iou"] == pytest.approx(2 / 4)
-
-
-def test_a_perfect_a_blind_and_an_inverted_mask():
-    visible = (torch.rand(1, 1, 8, 8) > 0.4).float()
-    share = float(visible.mean())
-    perfect = occlusion_scores(visible, visible)
-    assert perfect["average_precision"] == perfect["area_under_curve"] == perfect["iou"] == 1
-    blind = occlusion_scores(torch.full_like(visible, 0.7), visible)
-    assert blind["average_precision"] == pytest.approx(share)
-    assert blind["area_under_curve"] == pytest.approx(0.5)
-    assert blind["iou"] == pytest.approx(share)
-    inverted = occlusion_scores(1 - visible, visible)
-    assert inverted["area_under_curve"] == inverted["iou"] == 0
-
-
-def test_only_the_foreground_counts():
-    mask, visible = torch.rand(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
-    visible[..., :2, :2] = 1
-    mask[..., :2, :2] += 1
-    mask /= 2
-    mask[..., 3, 3] = 1  # a false alarm outside
-    where = torch.ones(1, 1, 4, 4)
-    where[..., 3, 3] = 0
-    assert occlusion_scores(mask, visible, where)["average_precision"] == 1
-    assert occlusion_scores(mask, visible)["average_precision"] < 1
-
-
-def test_a_coarse_mask_is_enlarged():
-    mask = torch.tensor([[0.9, 0.1], [0.9, 0.1]]).view(1, 1, 2, 2)
-    visible = torch.zeros(1, 1, 8, 8)
-    visible[..., :4] = 1
-    assert occlusion_scores(mask, visible)["iou"] == 1
-
-
-# Pictures
 
 
 def test_pictures_are_golden(golden):
@@ -245,6 +79,27 @@ def test_ssim_under_a_mask_sees_the_damage_where_it_is():
     assert ssim(image, target, right) < 0.3 < ssim(image, target) < 0.9
 
 
+@pytest.mark.parametrize("metric", [metrics.l1, psnr, ssim])
+@pytest.mark.parametrize("masked", [False, True])
+def test_by_pairs_is_the_metric_of_each_picture(metric, masked):
+    image, target = (torch.rand(3, 3, 16, 16) * 2 - 1 for _ in "ab")
+    target[1] = 0.8 * image[1]
+    mask = (torch.rand(3, 1, 16, 16) > 0.4).float() if masked else None
+    found = metric(image, target, mask, reduction="pairs")
+    one_by_one = [
+        metric(image[[k]], target[[k]], mask if mask is None else mask[[k]]) for k in range(3)
+    ]
+    assert found.tolist() == pytest.approx(one_by_one)
+    assert one_by_one[0] != pytest.approx(one_by_one[1], rel=0.1)
+    if metric is not metrics.l1:
+        assert metric(image, target, mask) == pytest.approx(sum(one_by_one) / 3)
+    if masked:
+        mask[2] = 0
+        assert metric(image, target, mask, reduction="pairs").isnan().tolist() == [False] * 2 + [
+            True
+        ]
+
+
 # The normalised score
 
 
@@ -286,26 +141,13 @@ def ones(*shape):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: endpoint_error(ones(1, 2, 4, 4), ones(2, 2, 4, 4)), r"\(2, 2, 4, 4\)"),
-        (lambda: endpoint_error(ones(1, 2, 4, 4) / 0, ones(1, 2, 4, 4)), "finite"),
-        (lambda: endpoint_error(ones(1, 2, 4, 4), ones(1, 3, 4, 4)), r"\(1, 3, 4, 4\)"),
-        (lambda: zero_flow_error(ones(1, 2, 4, 4), ones(1, 1, 4, 4) * 0), "selects nothing"),
-        (lambda: zero_flow_error(ones(1, 2, 4, 4), ones(1, 1, 2, 2)), r"\(1, 1, 2, 2\)"),
-        (
-            lambda: endpoint_error_by_part(
-                ones(1, 2, 2, 2), ones(1, 2, 2, 2), 5 * ones(1, 1, 2, 2).int(), names=["a", "b"]
-            ),
-            "only 2 names",
-        ),
-        (lambda: occlusion_scores(ones(1, 1, 2, 2), ones(1, 1, 2, 2)), "4 visible and 0 hidden"),
-        (lambda: occlusion_scores(2 * ones(1, 1, 2, 2), ones(1, 1, 2, 2)), r"\[0, 1\]"),
-        (lambda: occlusion_scores(ones(1, 2, 2, 2), ones(1, 1, 2, 2)), r"\(1, 2, 2, 2\)"),
-        (lambda: occlusion_scores(ones(2, 1, 2, 2), ones(1, 1, 2, 2)), r"\(1, 1, 2, 2\)"),
         (lambda: metrics.l1(255 * ones(1, 3, 4, 4), ones(1, 3, 4, 4)), "255"),
         (lambda: metrics.l1(ones(1, 3, 4, 4), ones(1, 3, 4, 5)), r"\(1, 3, 4, 5\)"),
         (lambda: psnr(ones(1, 3, 4, 4), ones(1, 3, 4, 4) / 0), "target must lie"),
         (lambda: ssim(ones(1, 3, 8, 8), ones(1, 3, 8, 8)), "got 11"),
         (lambda: ssim(ones(1, 3, 8, 8), ones(1, 3, 8, 8), window=4), "odd"),
+        (lambda: psnr(*[ones(1, 3, 4, 4)] * 2, 0 * ones(1, 1, 4, 4)), "nothing in picture 0"),
+        (lambda: ssim(*[ones(1, 3, 16, 16)] * 2, reduction="sum"), "reduction is 'sum'"),
         (lambda: score(*[ones(1, 3, 4, 4)] * 4, ones(1, 1, 4, 4)), "nothing moves"),
     ],
 )
@@ -317,5 +159,5 @@ def test_bad_input_is_named(call, message):
 def test_metrics_give_no_gradient_and_plain_floats():
     image = torch.zeros(1, 3, 4, 4, requires_grad=True)
     assert type(metrics.l1(image, torch.ones(1, 3, 4, 4))) is float
-    flow = torch.zeros(1, 2, 4, 4, requires_grad=True)
-    assert type(endpoint_error(flow, torch.ones(1, 2, 4, 4))) is float
+    values = metrics.l1(image, torch.ones(1, 3, 4, 4), reduction="pairs")
+    assert values.dtype == torch.float64 and not values.requires_grad
