@@ -27,8 +27,9 @@ FLOORS = [
      "averages", "flow_metrics", "inception", "trunks", "perceptual", "judging",
      "comparison"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
-    ["anatomy", "balance", "verdict", "lessons", "ship", "ablation_table", "ladder_figures"],
-    ["reproduce", "notebooks", "readme", "bench", "ablate", "cli", "__main__"],
+    ["anatomy", "balance", "verdict", "lessons", "ship",
+     "ladder", "ablation_table", "ladder_figures", "protocol"],
+    ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
