@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gfla import features
+from gfla.encoder import FILES, SmallEncoder, save_encoder
 from gfla.features import LEVEL_TAPS, VGG19, load_features, load_vgg19
 from gfla.losses import PERCEPTUAL_TAPS, STYLE_TAPS, gram, perceptual, sampling_correctness, style
 from gfla.storage import CheckpointError, sha256
@@ -246,6 +247,25 @@ def test_code_in_a_file_is_not_run(tmp_path):
         load_vgg19(path, checksum=sha256(path))
 
 
+# Names
+
+
+def test_each_name_loads_its_own_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "weights_dir", lambda: tmp_path)
+    for number, name in enumerate(("people", "judge", "augmented")):
+        encoder = SmallEncoder(widths=(8,) * 5, out=(8,) * 3)
+        torch.nn.init.constant_(encoder.match["2"].bias, number)
+        save_encoder(tmp_path / FILES[name], encoder)
+    for number, name in enumerate(("people", "judge", "augmented")):
+        assert bool((load_features(name).match["2"].bias == number).all()), name
+
+
+def test_a_judge_that_is_not_there_is_missed_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "weights_dir", lambda: tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"judge\.safetensors"):
+        load_features("judge")
+
+
 # Errors
 
 
@@ -266,7 +286,7 @@ def test_bad_input_is_named(network, image, names, message):
 
 
 def test_bad_names_of_networks_and_checksums_are_named():
-    with pytest.raises(ValueError, match="'vgg16'"):
+    with pytest.raises(ValueError, match="'vgg16': choose from people, vgg19, judge, augmented"):
         load_features("vgg16")
     with pytest.raises(ValueError, match="'dcbb'"):
         load_vgg19(checksum="dcbb")
