@@ -1,16 +1,34 @@
-"""How the source enters the target: ways of the paper's ablation, behind one call.
+"""How the source enters the target: the four ways of the paper's ablation, behind one call.
 
-Each is built from (channels, n, hidden) and called with (source_features, target_features, flow),
-so that a renderer changes its way by changing a name.
+Each is built from (channels, n, hidden) and asked by `join`, with the features of source and
+target at one level and with what F says about that level, so that a renderer changes its way by
+changing a name. A way that is not `guided` gets no F at all.
+
+    Full         LocalAttention     F says where, the features say how to average there
+    Bi-Sample    BilinearSampling   F says where
+    Global-Attn  GlobalAttention    the features say where, among all positions
+    Baseline     Concatenation      nobody says where
 """
 
+import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gfla.blocks import initialise
 from gfla.sampling import local_attention, warp
-from gfla.types import Features, Flow
+from gfla.types import Features, Flow, Mask
+
+
+class Joined(NamedTuple):
+    """The target features of one level after the source has entered, and how it did."""
+
+    features: Features  # (B, C, h, w)
+    flow: Flow | None  # (B, 2, h, w) where the source was read; None where nobody can say
+    mask: Mask | None  # (B, 1, h, w) share of what was read; None: no share was chosen
+    weights: Tensor | None  # (B, n·n, h, w) inside the patch; None: no patch
 
 
 class Attended(NamedTuple):
@@ -20,7 +38,31 @@ class Attended(NamedTuple):
     weights: Tensor  # (B, n n, h, w), row by row, sum to 1; BilinearSampling: (B, 1, h, w) of ones
 
 
-class LocalAttention(nn.Module):
+class _Way(nn.Module):
+    """What a renderer may ask of each way, beside `join`."""
+
+    guided = False  # whether F says where
+
+    def begin(self, mask_start: float) -> None:
+        """Set what shall not begin like every other convolution."""
+
+
+class _Guided(_Way):
+    """What the two ways with a flow share: F's mask weighs what was read against the target.
+
+    f_out = (1 − m) · f_t + m · f_attn
+    """
+
+    guided = True
+
+    def join(
+        self, source_features: Features, target_features: Features, flow: Flow, mask: Mask
+    ) -> Joined:
+        attended, weights = self(source_features, target_features, flow)
+        return Joined(_blend(target_features, attended, mask), flow, mask, weights)
+
+
+class LocalAttention(_Guided):
     r"""Content-aware sampling: each position averages a source patch by a kernel of its own.
 
         k_l = M(N_n(f_s, l + w(l)), N_n(f_t, l))
@@ -79,7 +121,7 @@ class LocalAttention(nn.Module):
         )
 
 
-class BilinearSampling(nn.Module):
+class BilinearSampling(_Guided):
     r"""The ablation "Bi-Sample": each position reads the source once, bilinearly.
 
         f_attn(l) = f_s(l + w(l))
@@ -110,3 +152,167 @@ class BilinearSampling(nn.Module):
         attended = warp(source_features, flow)
         B, _, h, w = flow.shape
         return Attended(attended, torch.ones(1, device=flow.device).expand(B, 1, h, w))
+
+
+class GlobalAttention(_Way):
+    r"""The ablation "Global-Attn": each target position averages all positions of the source.
+
+        a(l, l') = softmax_l' q(l) · k(l') / sqrt(C),    f_attn(l) = sum_l' a(l, l') f_s(l')
+
+    q and k are 1 x 1 convolutions of the instance-normalised target and source features. What is
+    averaged are the source features themselves, as in the other ways, so that the expected source
+    position sum_l' a(l, l') l' says where the pixels of f_attn come from. There is no F whose mask
+    could say how much to take: a 3 x 3 convolution over f_t and f_attn does.
+
+    Args:
+        channels: C of source and target.
+        n, hidden: taken for the common call, and left unused.
+
+    Shapes (forward):
+        source_features (B, C, H, W), target_features (B, C, h, w) -> attended (B, C, h, w), flow
+        (B, 2, h, w): expected source position minus own position, in pixels; for it both must have
+        the same size.
+
+    Raises:
+        ValueError: channels below 1.
+
+    The table of N x N coefficients is never in memory where torch has a fused kernel for
+    `scaled_dot_product_attention`; the two coordinates travel as two more channels of the values.
+    The paper's global block is the non-local one (Wang et al. 2018), whose code was not released:
+    norms before q and k and the missing value projection are ours.
+
+    >>> attention = GlobalAttention(channels=2)
+    >>> attended, flow = attention(torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4))
+    >>> torch.allclose(attended, torch.ones(1, 2, 4, 4)), flow[0, :, 0, 0].tolist()  # the middle
+    (True, [1.5, 1.5])
+    """
+
+    def __init__(self, channels: int, n: int = 0, hidden: int = 0):
+        super().__init__()
+        if not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"channels must be a whole number, 1 or more, got {channels!r}")
+        self.query = nn.Sequential(
+            nn.InstanceNorm2d(channels, affine=True), nn.Conv2d(channels, channels, 1)
+        )
+        self.key = nn.Sequential(
+            nn.InstanceNorm2d(channels, affine=True), nn.Conv2d(channels, channels, 1)
+        )
+        self.gate = nn.Conv2d(2 * channels, 1, 3, padding=1)
+
+    def begin(self, mask_start: float) -> None:
+        """Logits of order 1 instead of 0.0004, and every mask near `mask_start`."""
+        initialise(self.query, gain=1.0)
+        initialise(self.key, gain=1.0)
+        nn.init.constant_(self.gate.bias, math.log(mask_start / (1 - mask_start)))
+
+    def forward(
+        self, source_features: Features, target_features: Features
+    ) -> tuple[Features, Flow]:
+        C = source_features.shape[1]
+        query, key = self.query(target_features), self.key(source_features)
+        values = torch.cat([source_features, _positions(source_features)], 1)  # (B, C + 2, H, W)
+        taken = _attend(query, key, values)  # (B, C + 2, h, w)
+        return taken[:, :C], taken[:, C:].float() - _positions(target_features).float()
+
+    def join(
+        self,
+        source_features: Features,
+        target_features: Features,
+        flow: None = None,
+        mask: None = None,
+    ) -> Joined:
+        attended, flow = self(source_features, target_features)
+        mask = torch.sigmoid(self.gate(torch.cat([target_features, attended], 1)))
+        return Joined(_blend(target_features, attended, mask), flow, mask, None)
+
+    @torch.no_grad()
+    def look(
+        self, source_features: Features, target_features: Features, positions: Tensor
+    ) -> Tensor:
+        """Where some target positions look: their coefficients over the whole source.
+
+        Args:
+            source_features: (B, C, H, W).
+            target_features: (B, C, h, w).
+            positions: (P, 2) integers x, y in the target's level.
+
+        Returns:
+            (B, P, H, W), each map sums to 1.
+        """
+        query, key = self.query(target_features), self.key(source_features)
+        x, y = positions.unbind(1)
+        logits = torch.einsum("bcp,bchw->bphw", query[:, :, y, x], key) / query.shape[1] ** 0.5
+        return logits.flatten(2).softmax(2).view_as(logits)
+
+
+class Concatenation(_Way):
+    """The ablation "Baseline": source and target features side by side, joined by a convolution.
+
+        f_out = W * [f_t, f_s]
+
+    Args:
+        channels: C of source and target.
+        n, hidden: taken for the common call, and left unused.
+
+    Shapes (forward):
+        source_features, target_features (B, C, h, w) -> (B, C, h, w).
+
+    Raises:
+        ValueError: channels below 1.
+
+    What shall move must move by the convolutions' own reach. The paper joins the inputs of one
+    auto-encoder; here the features of both encoders meet at the levels where the other ways act,
+    so that only the way differs.
+
+    >>> Concatenation(channels=2)(torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)).shape
+    torch.Size([1, 2, 4, 4])
+    """
+
+    def __init__(self, channels: int, n: int = 0, hidden: int = 0):
+        super().__init__()
+        if not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"channels must be a whole number, 1 or more, got {channels!r}")
+        self.mix = nn.Conv2d(2 * channels, channels, 3, padding=1)
+
+    def forward(self, source_features: Features, target_features: Features) -> Features:
+        return self.mix(torch.cat([target_features, source_features], 1))
+
+    def join(
+        self,
+        source_features: Features,
+        target_features: Features,
+        flow: None = None,
+        mask: None = None,
+    ) -> Joined:
+        return Joined(self(source_features, target_features), None, None, None)
+
+
+def _blend(target: Features, attended: Features, mask: Mask) -> Features:
+    return (1 - mask) * target + mask * attended
+
+
+def _positions(features: Features) -> Tensor:
+    """x and y of every position, (B, 2, h, w)."""
+    B, _, h, w = features.shape
+    y, x = torch.meshgrid(
+        torch.arange(h, device=features.device), torch.arange(w, device=features.device),
+        indexing="ij",
+    )  # fmt: skip
+    return torch.stack([x, y]).to(features.dtype).expand(B, 2, h, w)
+
+
+def _attend(query: Features, key: Features, values: Features) -> Features:
+    """Scaled dot-product attention over positions.
+
+    The fused kernels want queries, keys and values of one width, a multiple of eight: zeros fill
+    it up, which change no product.
+    """
+    C, V = query.shape[1], values.shape[1]
+    h, w = query.shape[2:]
+    wide = 8 * math.ceil(max(C, V) / 8)
+    rows = [
+        F.pad(x.flatten(2).mT, (0, wide - x.shape[1]))[:, None]  # (B, 1, positions, wide)
+        for x in (query, key, values)
+    ]
+    taken = F.scaled_dot_product_attention(*rows, scale=C**-0.5)
+    return taken[:, 0, :, :V].mT.unflatten(2, (h, w))  # (B, V, h, w)

@@ -15,6 +15,7 @@ from gfla.fields import coerce, locate
 
 Pairs = tuple[tuple[int, int], ...]
 Taps = tuple[tuple[int, str], ...]
+WITHOUT_FLOW = ("global", "baseline")  # the ways of the ablation that no flow guides
 LEVEL_TAPS = ((3, "relu4_1"), (2, "relu3_1"), (1, "relu2_1"))
 PERCEPTUAL_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_TAPS = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
@@ -43,7 +44,7 @@ class ModelConfig:
     hidden: int = 128  # width of the kernel net in each attention; paper 128
     mask_start: float = 0.5  # masks at first; n²/(1 + n²) offsets the attention's 1/n²; paper 0.5
     true_colors: bool = False  # no norms in the source encoder's first block; paper False
-    attention: str = "full"  # "full" (local attention) or "bilinear" (ablation); paper full
+    attention: str = "full"  # "full", or "bilinear", "global", "baseline" (ablation); paper full
     d_base: int = 32  # channels of D after its first block; paper 32
     d_cap: int = 128  # most channels in D; paper 128
     d_depth: int = 4  # halvings in D; paper 4, Market-1501 3
@@ -350,6 +351,12 @@ def _check(config: Config) -> None:
         need(value >= 1, f"{name}={value}: expected at least 1")
     picture = set(config.flow.weights()) - {"sampling_correctness", "affine_regularization"}
     need(not picture, f"stage flow makes no picture: set its {sorted(picture)} to 0")
+    judged = set(config.full.weights()) & {"sampling_correctness", "affine_regularization"}
+    need(
+        not judged or model.attention not in WITHOUT_FLOW,
+        f"attention={model.attention!r} has no flow to judge: set "
+        f"{' and '.join(f'full.{name}' for name in sorted(judged))} to 0",
+    )
     for name in STAGES:
         stage = config.stage(name)
         need(bool(stage.weights()), f"stage {name} has no loss: give one of {TERMS} a weight")

@@ -114,3 +114,12 @@ class FlowEstimator(nn.Module):
                 flows.append(flow)
                 masks.append(mask)
         return FlowOutput(tuple(flows), tuple(masks))
+
+
+class NoFlow(nn.Module):
+    """In the place of F where a model has none: no flows, no masks, no parameters."""
+
+    levels = ()
+
+    def forward(self, source: Image, source_pose: Pose, target_pose: Pose) -> FlowOutput:
+        return FlowOutput((), ())

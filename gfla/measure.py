@@ -46,9 +46,9 @@ def measure(model: GFLA, stage: str, count: int, device: torch.device | str) -> 
 
     Returns:
         measured_flow_error: mean end-point error in pixels over target pixels whose source is
-        visible; measured_flow_ratio: the same over that of zero flow; in stage "full" also
-        measured_l1_ratio: L1 of the image over the same pixels, on the scale between warping with
-        the true flow (0) and copying in place (1).
+        visible; measured_flow_ratio: the same over that of zero flow (neither for a model without
+        flows); in stage "full" also measured_l1_ratio: L1 of the image over the same pixels, on
+        the scale between warping with the true flow (0) and copying in place (1).
     """
     training = model.training
     model.eval()
@@ -57,12 +57,13 @@ def measure(model: GFLA, stage: str, count: int, device: torch.device | str) -> 
         inputs = batch["source"], batch["source_pose"], batch["target_pose"]
         visible = batch["visible"].float()
         output = model(*inputs) if stage == "full" else model.flow(*inputs)
-        flow = upsample_flow(output.flows[-1], model.size)
 
         def add(name: str, values: Tensor, visible: Tensor = visible) -> None:
             sums[name] += float((values * visible).sum())
 
-        add("ours", (flow - batch["flow"]).norm(dim=1, keepdim=True))
+        for flow in output.flows[-1:]:
+            flow = upsample_flow(flow, model.size)
+            add("ours", (flow - batch["flow"]).norm(dim=1, keepdim=True))
         add("zero", batch["flow"].norm(dim=1, keepdim=True))
         add("pixels", torch.ones_like(visible))
         if stage == "full":
@@ -71,10 +72,10 @@ def measure(model: GFLA, stage: str, count: int, device: torch.device | str) -> 
             add("copy", (batch["source"] - target).abs())
             add("warp", (warp(batch["source"], batch["flow"]) - target).abs())
     model.train(training)
-    found = {
-        "measured_flow_error": sums["ours"] / sums["pixels"],
-        "measured_flow_ratio": sums["ours"] / sums["zero"],
-    }
+    found = {}
+    if output.flows:
+        found["measured_flow_error"] = sums["ours"] / sums["pixels"]
+        found["measured_flow_ratio"] = sums["ours"] / sums["zero"]
     if stage == "full":
         span = sums["copy"] - sums["warp"]
         found["measured_l1_ratio"] = (sums["l1"] - sums["warp"]) / span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,12 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from gfla import storage
-from gfla.attention import BilinearSampling, LocalAttention
-from gfla.flow import FlowEstimator
+from gfla.attention import BilinearSampling, Concatenation, GlobalAttention, LocalAttention
+from gfla.flow import FlowEstimator, NoFlow
 from gfla.renderer import Renderer
 from gfla.types import Flow, Image, Mask, Pose
 
-ATTENTION = {"full": LocalAttention, "bilinear": BilinearSampling}
+ATTENTION = {  # the paper's Full Model, Bi-Sample, Global-Attn, Baseline
+    "full": LocalAttention,
+    "bilinear": BilinearSampling,
+    "global": GlobalAttention,
+    "baseline": Concatenation,
+}
 TASKS = {  # the paper's size of picture, and side n of the attended patch by level
     "fashion": {"size": (256, 256), "kernel_sizes": {2: 5, 3: 3}},
     "market": {"size": (128, 64), "kernel_sizes": {2: 3}},
@@ -22,7 +28,11 @@ TASKS = {  # the paper's size of picture, and side n of the attended patch by le
 
 
 class Output(NamedTuple):
-    """What a model returns; the tuples run from the coarsest level to the finest."""
+    """What a model returns; the tuples run from the coarsest level to the finest.
+
+    A tuple is empty where a model has no such thing: "global" has no patch and so no weights, and
+    its flows are the expected source positions, seen from their own; "baseline" has only the image.
+    """
 
     image: Image  # (B, 3, H, W) in [-1, 1]
     flows: tuple[Flow, ...]  # each (B, 2, h, w): dx, dy in pixels of its own level, target → source
@@ -42,7 +52,11 @@ class GFLA(nn.Module):
         flow_base, flow_cap, flow_depth: widths and halvings of the flow estimator.
         base, cap, depth: widths and halvings of the renderer.
         hidden: width of the kernel net inside the attention.
-        attention: "full" or "bilinear", the way the source enters the target.
+        attention: the way the source enters the target: "full", "bilinear", "global" or
+            "baseline". The last two have no flow estimator; their source encoder is given the
+            source's pose, which F would know.
+        mask_start: the value that every mask begins with.
+        true_colors: leave the norms out of the source encoder's first block.
 
     Returns (forward): Output of image, flows, masks and weights.
 
@@ -100,15 +114,18 @@ class GFLA(nn.Module):
             "mask_start": mask_start,
             "true_colors": true_colors,
         }
-        self.flow = FlowEstimator(
-            image_channels,
-            pose_channels,
-            flow_base,
-            flow_cap,
-            flow_depth,
-            tuple(kernel_sizes),
-            mask_start,
-        )
+        way = ATTENTION[attention]
+        self.flow = NoFlow()
+        if way.guided:
+            self.flow = FlowEstimator(
+                image_channels,
+                pose_channels,
+                flow_base,
+                flow_cap,
+                flow_depth,
+                tuple(kernel_sizes),
+                mask_start,
+            )
         self.renderer = Renderer(
             image_channels,
             pose_channels,
@@ -117,15 +134,16 @@ class GFLA(nn.Module):
             depth,
             kernel_sizes,
             hidden,
-            ATTENTION[attention],
+            way,
             true_colors,
+            mask_start,
         )
 
     def forward(self, source: Image, source_pose: Pose, target_pose: Pose) -> Output:
         self._check_shapes(source, source_pose, target_pose)
         flows, masks = self.flow(source, source_pose, target_pose)
-        image, weights = self.renderer(source, target_pose, flows, masks)
-        return Output(image, flows, masks, weights)
+        known = source if self.renderer.guided else torch.cat([source, source_pose], 1)
+        return Output(*self.renderer(known, target_pose, flows, masks))
 
     @torch.no_grad()
     def render(self, source: Image, source_pose: Pose, target_pose: Pose) -> Image:
@@ -190,7 +208,8 @@ def build(name: str = "full", task: str = "fashion") -> GFLA:
     """An untrained model at the paper's size.
 
     Args:
-        name: "full", or "bilinear", the ablation that samples instead of attending.
+        name: "full", or one of the ablation: "bilinear", "global", "baseline". These are as much
+            wider as makes up for the parts that they lack, see `even`.
         task: "fashion" (DeepFashion, 256×256) or "market" (Market-1501, 128×64).
 
     Returns:
@@ -200,14 +219,56 @@ def build(name: str = "full", task: str = "fashion") -> GFLA:
         ValueError: another name or task; the message lists what there is.
 
     >>> model = build("full", "market")
-    >>> f"{sum(parameter.numel() for parameter in model.parameters()):,}"
+    >>> f"{parameters(model):,}"
     '12,926,471'
     """
     if name not in ATTENTION:
         raise ValueError(f"there is no model {name!r}: choose one of {sorted(ATTENTION)}")
     if task not in TASKS:
         raise ValueError(f"there is no task {task!r}: choose one of {sorted(TASKS)}")
-    return GFLA(**TASKS[task], attention=name)
+    return GFLA(**even(TASKS[task] | {"attention": name}))
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def even(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arguments with a renderer as wide as makes the model as large as the full one.
+
+    A model without flow estimator would be about half as large, and a comparison with it would
+    compare sizes. The renderer's `base` grows in steps of 4, `cap` with it, to the number of
+    parameters that is nearest; the flow estimator, where there is one, stays as it is.
+
+    Args:
+        arguments: of `GFLA`; "attention" names the way.
+
+    Returns:
+        Arguments of `GFLA`, those of "full" unchanged.
+
+    >>> even({"attention": "bilinear"})
+    {'attention': 'bilinear', 'base': 72, 'cap': 576}
+    """
+    arguments = dict(arguments)
+    name = arguments.get("attention", "full")
+    if name == "full":
+        return arguments
+    defaults = inspect.signature(GFLA).parameters
+    base = arguments.get("base", defaults["base"].default)
+    cap = arguments.get("cap", defaults["cap"].default)
+
+    def count(base_: int, name: str) -> int:
+        wide = {"base": base_, "cap": base_ * cap // base, "attention": name}
+        with torch.device("meta"):  # shapes alone: no memory, no dice
+            return parameters(GFLA(**arguments | wide))
+
+    wanted = count(base, "full")
+    wider = base
+    while count(wider + 4, name) < wanted:
+        wider += 4
+    best = min((wider, wider + 4), key=lambda b: abs(count(b, name) - wanted))
+    return arguments | {"base": best, "cap": best * cap // base}
 
 
 def load(name: str = "people") -> GFLA:

@@ -16,7 +16,9 @@ class RendererOutput(NamedTuple):
     """What G returns."""
 
     image: Image  # (B, 3, H, W) in [-1, 1]
-    weights: tuple[Tensor, ...]  # each (B, n·n, h, w), coarse → fine: who was attended to
+    flows: tuple[Flow, ...]  # each (B, 2, h, w), coarse → fine: where the source was read
+    masks: tuple[Mask, ...]  # each (B, 1, h, w): the share of what was read there
+    weights: tuple[Tensor, ...]  # each (B, n·n, h, w): who was attended to, inside the patch
 
 
 class Renderer(nn.Module):
@@ -24,7 +26,9 @@ class Renderer(nn.Module):
 
     At each level with attention, from coarse to fine:
     f_attn = attention(f_s, f_t, w)  and  f_out = (1 − m) · f_t + m · f_attn,
-    and only then the decoder of that level doubles the size.
+    and only then the decoder of that level doubles the size. A way that is not guided by a flow
+    joins the two in its own manner (`gfla.attention`) and is given the source's pose as well,
+    which the others know through F.
 
     Args:
         image_channels: of source and result, 3.
@@ -36,8 +40,10 @@ class Renderer(nn.Module):
         true_colors: leave the norms out of the source encoder's first block. With them, as in the
             paper, the source's own mean and contrast are gone before anything has seen them.
         attention: class of the attention, called as attention(channels, n, hidden).
+        mask_start: the value that a mask begins with where the attention has one of its own.
 
-    Returns (forward): RendererOutput of image (B, 3, H, W) and the attention weights.
+    Returns (forward): RendererOutput of image (B, 3, H, W), and flows, masks and attention
+        weights, each empty where this way has none.
 
     Raises:
         ValueError: a level outside 1 … depth, or (forward) flows that do not fit the levels.
@@ -65,6 +71,7 @@ class Renderer(nn.Module):
         hidden: int = 128,
         attention: Callable[[int, int, int], nn.Module] = LocalAttention,
         true_colors: bool = False,
+        mask_start: float = 0.5,
     ) -> None:
         super().__init__()
         kernel_sizes = {2: 5, 3: 3} if kernel_sizes is None else dict(kernel_sizes)
@@ -76,7 +83,9 @@ class Renderer(nn.Module):
             )
         c = [base] + [width(level, base, cap) for level in range(1, depth + 1)]  # by level
         steps = range(1, depth + 1)
-        self.source_encoder = _encoder([image_channels, *c[1:]])
+        self.guided = attention.guided
+        source_channels = image_channels + (0 if self.guided else pose_channels)
+        self.source_encoder = _encoder([source_channels, *c[1:]])
         self.target_encoder = _encoder([pose_channels, *c[1:]])
         self.attention = nn.ModuleDict(
             {str(k): attention(c[k], kernel_sizes[k], hidden) for k in self.levels}
@@ -90,17 +99,19 @@ class Renderer(nn.Module):
         self.output = OutputBlock(c[0], image_channels)
         initialise(self)
         if true_colors:  # no norm will lift what a gain of 0.02 makes small
-            self.source_encoder["1"] = EncoderBlock(image_channels, c[1], normalised=False)
+            self.source_encoder["1"] = EncoderBlock(source_channels, c[1], normalised=False)
             initialise(self.source_encoder["1"], gain=1.0)
+        for way in self.attention.values():
+            way.begin(mask_start)
 
     def forward(
-        self, source: Image, target_pose: Pose, flows: Sequence[Flow], masks: Sequence[Mask]
+        self,
+        source: Image,
+        target_pose: Pose,
+        flows: Sequence[Flow] = (),
+        masks: Sequence[Mask] = (),
     ) -> RendererOutput:
-        if not len(flows) == len(masks) == len(self.levels):
-            raise ValueError(
-                f"got {len(flows)} flows and {len(masks)} masks for attention at levels "
-                f"{self.levels}: give one of each per level, coarse to fine"
-            )
+        guides = self._guides(flows, masks)
         source_features = {}
         for level in range(1, self.levels[0] + 1):  # no deeper than somebody looks
             source = self.source_encoder[str(level)](source)  # (B, c, H/2^level, W/2^level)
@@ -108,16 +119,28 @@ class Renderer(nn.Module):
         features = target_pose
         for block in self.target_encoder.values():
             features = block(features)  # half the size
-        guides = dict(zip(self.levels, zip(flows, masks, strict=True), strict=True))
-        weights = []
+        found = []
         for level, decoder in self.decoder.items():
             if level in self.attention:
-                flow, mask = guides[int(level)]
-                attended = self.attention[level](source_features[int(level)], features, flow)
-                features = (1 - mask) * features + mask * attended.attended
-                weights.append(attended.weights)
+                known = source_features[int(level)]
+                found.append(self.attention[level].join(known, features, *guides[int(level)]))
+                features = found[-1].features
             features = decoder(features)  # twice the size
-        return RendererOutput(self.output(features), tuple(weights))
+        told = zip(*(joined[1:] for joined in found), strict=True)
+        told = (tuple(x for x in of_levels if x is not None) for of_levels in told)
+        return RendererOutput(self.output(features), *told)
+
+    def _guides(self, flows: Sequence[Flow], masks: Sequence[Mask]) -> dict[int, tuple]:
+        """Flow and mask by level; a way that is not guided has neither."""
+        wanted = len(self.levels) if self.guided else 0
+        if not len(flows) == len(masks) == wanted:
+            raise ValueError(
+                f"got {len(flows)} flows and {len(masks)} masks for attention at levels "
+                f"{self.levels}: give {wanted} of each, coarse to fine"
+            )
+        if not self.guided:
+            return dict.fromkeys(self.levels, ())
+        return dict(zip(self.levels, zip(flows, masks, strict=True), strict=True))
 
 
 def _encoder(widths: Sequence[int]) -> nn.ModuleDict:

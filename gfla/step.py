@@ -102,7 +102,7 @@ def outside_share(flows: Iterable[Tensor]) -> float:
         flows: (B, 2, h, w) each, target → source in pixels of its level.
 
     Returns:
-        the largest share over the levels, in [0, 1].
+        the largest share over the levels, in [0, 1]; 0 without levels.
 
     Example:
         >>> outside_share([torch.zeros(1, 2, 4, 4), torch.full((1, 2, 4, 4), 2.5)])
@@ -115,7 +115,7 @@ def outside_share(flows: Iterable[Tensor]) -> float:
         y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]  # (B, h, w)
         beyond = (x < -1) | (x > width) | (y < -1) | (y > height)
         shares.append(beyond.float().mean())
-    return max(torch.stack(shares).tolist())  # one transfer from the device
+    return max(torch.stack(shares).tolist()) if shares else 0.0  # one transfer from the device
 
 
 def step_d(

@@ -204,7 +204,8 @@ def _write(
     if due(log.measure_every):
         device = next(training.model.parameters()).device
         row |= measure(training.best, training.stage, log.measure_pairs, device)
-        bar.set_postfix(flow_error=f"{row['measured_flow_ratio']:.3f}", refresh=False)
+        found = {k.removeprefix("measured_"): v for k, v in row.items() if k.endswith("_ratio")}
+        bar.set_postfix({k: f"{v:.3f}" for k, v in found.items()}, refresh=False)
     if due(log.log_every) or due(log.measure_every) or step == 1:
         journal.append(out / journal.LOG, row | {"seconds": round(training.seconds, 3)})
     if due(log.sample_every):

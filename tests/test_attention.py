@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from gfla import sampling
-from gfla.attention import BilinearSampling, LocalAttention
+from gfla.attention import BilinearSampling, Concatenation, GlobalAttention, LocalAttention
 from gfla.sampling import extract_patches, local_attention, warp
 
 KINDS = "small", "outside", "integer", "zero", "mixed"
@@ -449,3 +449,100 @@ def test_fast_is_faster():
     seconds("reference"), seconds("fast")
     ratio = statistics.median(seconds("reference") / seconds("fast") for _ in range(5))
     assert ratio > 1.5, f"literal / fast = {ratio:.2f}"
+
+
+# The two ways without a flow
+
+
+def plain_global(module, source, target):
+    """Non-local attention with its table of coefficients in full: attended, expected position."""
+    q, k = module.query(target).flatten(2), module.key(source).flatten(2)  # (B, C, N), (B, C, M)
+    table = (q.mT @ k / q.shape[1] ** 0.5).softmax(2)  # (B, N, M)
+    h, w = source.shape[2:]
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    places = torch.stack([x, y]).flatten(1).to(source)  # (2, M)
+    attended = source.flatten(2) @ table.mT
+    return attended.unflatten(2, target.shape[2:]), (places @ table.mT).unflatten(2, (h, w)), table
+
+
+def test_global_attention_is_the_plain_table_forward_and_backward():
+    module = GlobalAttention(3).double()
+    module.begin(0.5)
+    source, target = (torch.randn(2, 3, 5, 4, dtype=torch.float64) for _ in range(2))
+    source.requires_grad_(), target.requires_grad_()
+    attended, flow = module(source, target)
+    expected, position, _ = plain_global(module, source, target)
+    own = torch.stack(torch.meshgrid(torch.arange(5), torch.arange(4), indexing="ij")[::-1])
+    torch.testing.assert_close(attended, expected)
+    torch.testing.assert_close(flow, (position - own).float())
+    weight = torch.randn_like(attended)
+    leaves = [source, target, *module.query.parameters(), *module.key.parameters()]
+    ours = torch.autograd.grad((attended * weight).sum(), leaves)
+    theirs = torch.autograd.grad((expected * weight).sum(), leaves)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_global_attention_finds_what_looks_alike_wherever_it_is():
+    """Keys and queries that are one-hot colours, sharply told apart: a permutation is undone."""
+    module = GlobalAttention(16)
+    for half in (module.query, module.key):
+        half[0].weight.data.fill_(30.0)
+        half[1].weight.data.copy_(torch.eye(16)[:, :, None, None])
+        half[1].bias.data.zero_()
+    source = torch.eye(16).view(1, 16, 4, 4)
+    turned = source.flip(2).flip(3)
+    attended, flow = module(source, turned)
+    torch.testing.assert_close(attended, turned, atol=1e-4, rtol=0)
+    torch.testing.assert_close(flow[0, :, 0, 0], torch.tensor([3.0, 3.0]), atol=1e-3, rtol=0)
+
+
+def test_global_attention_looks_where_it_says():
+    module = GlobalAttention(3)
+    module.begin(0.5)
+    source, target = torch.randn(2, 3, 4, 6), torch.randn(2, 3, 4, 6)
+    maps = module.look(source, target, torch.tensor([[5, 0], [2, 3]]))
+    table = plain_global(module, source, target)[2]
+    torch.testing.assert_close(maps[:, 1].flatten(1), table[:, 3 * 6 + 2])
+    torch.testing.assert_close(maps.sum((2, 3)), torch.ones(2, 2))
+
+
+def test_global_attention_holds_no_table_in_memory():
+    """64 x 64 positions: the table alone would be 64 MiB; the rise must stay far below."""
+    code = (
+        "import resource, torch; from gfla.attention import GlobalAttention\n"
+        "torch.set_num_threads(1); x = torch.randn(1, 8, 64, 64, requires_grad=True)\n"
+        "m = GlobalAttention(8); m(x[..., :8, :8], x[..., :8, :8])[0].sum().backward()\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "before = peak(); m(x, x)[0].sum().backward(); print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 48
+
+
+def test_a_gate_begins_where_it_is_told():
+    module = GlobalAttention(2)
+    module.begin(0.9)
+    module.gate.weight.data.zero_()
+    source, target = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 4)
+    joined = module.join(source, target)
+    torch.testing.assert_close(joined.mask, torch.full((1, 1, 4, 4), 0.9))
+    torch.testing.assert_close(joined.features, 0.1 * target + 0.9 * module(source, target)[0])
+    assert joined.weights is None
+
+
+def test_concatenation_is_one_convolution_over_both():
+    module = Concatenation(2)
+    source, target = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 5, 5)
+    weight, bias = module.mix.parameters()
+    parts = F.conv2d(target, weight[:, :2], bias, padding=1)
+    parts = parts + F.conv2d(source, weight[:, 2:], padding=1)
+    joined = module.join(source, target)
+    torch.testing.assert_close(joined.features, parts)
+    assert joined[1:] == (None, None, None)
+
+
+@pytest.mark.parametrize("way", [GlobalAttention, Concatenation])
+def test_ways_without_a_flow_refuse_no_channels(way):
+    with pytest.raises(ValueError, match="got 0"):
+        way(0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import gfla.config
-from gfla.config import Config, from_dict, override, pick_device, preset
+from gfla.config import WITHOUT_FLOW, Config, from_dict, override, pick_device, preset
 from gfla.discriminator import Discriminator
 from gfla.model import GFLA
 
@@ -141,3 +141,16 @@ def test_device_auto_is_there_and_a_missing_one_is_refused():
     assert pick_device("cpu") == torch.device("cpu")
     with pytest.raises(ValueError, match="device 'tpu' is not available here"):
         pick_device("tpu")
+
+
+def test_a_model_without_flow_has_no_flow_losses():
+    with pytest.raises(ValueError, match="has no flow to judge: set full.affine_regularization"):
+        preset("small", attention="baseline")
+    off = {"full.sampling_correctness": 0, "full.affine_regularization": 0}
+    assert preset("small", attention="global", **off).model.attention == "global"
+
+
+def test_the_ways_without_flow_are_those_that_are_not_guided():
+    from gfla.model import ATTENTION
+
+    assert set(WITHOUT_FLOW) == {name for name, way in ATTENTION.items() if not way.guided}

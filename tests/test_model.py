@@ -14,7 +14,7 @@ import torch
 import gfla
 from gfla import storage
 from gfla.checkpoint import save_model
-from gfla.model import GFLA, Output, build, load, restore
+from gfla.model import ATTENTION, GFLA, Output, build, load, parameters, restore
 from gfla.storage import CheckpointError
 
 SMALL = {"flow_base": 4, "flow_cap": 8, "flow_depth": 4, "base": 4, "cap": 8, "hidden": 4}
@@ -120,18 +120,53 @@ def test_build_gives_the_papers_models(task, parameters, flows):
     assert len(model.flow.levels) == flows
 
 
-def test_the_bilinear_ablation_differs_in_the_attention_alone():
-    full, bilinear = build("full").state_dict(), build("bilinear").state_dict()
-    assert {name for name in full if name not in bilinear} == {
-        name for name in full if ".attention." in name
-    }
-    assert bilinear.keys() <= full.keys()
+def test_the_ablation_shares_one_skeleton():
+    """Beside the way the source enters, and F where there is none, only widths differ."""
+    names = {}
+    for name in ATTENTION:
+        with torch.device("meta"):
+            names[name] = {k for k in build(name).state_dict() if ".attention." not in k}
+    assert names["bilinear"] == names["full"]
+    renderer = {k for k in names["full"] if k.startswith("renderer.")}
+    assert names["global"] == names["baseline"] == renderer
+
+
+@pytest.mark.parametrize("task", ["fashion", "market"])
+def test_the_ablation_is_of_one_size(task):
+    counts = {name: parameters(build(name, task)) for name in ATTENTION}
+    assert max(counts.values()) < 1.1 * min(counts.values()), counts
+    assert len(set(counts.values())) == len(counts)  # four models, not one four times
+
+
+@pytest.mark.parametrize("name", ["global", "baseline"])
+def test_models_without_flow_estimator(name):
+    model = GFLA((32, 48), {1: 2, 2: 3}, **SMALL, attention=name)
+    given = inputs()
+    output = model(**given)
+    levels = 2 if name == "global" else 0
+    assert output.image.shape == (2, 3, 32, 48)
+    assert len(output.flows) == len(output.masks) == levels and output.weights == ()
+    assert parameters(model.flow) == 0
+    for flow, mask, size in zip(output.flows, output.masks, [(8, 12), (16, 24)], strict=False):
+        assert flow.shape == (2, 2, *size) and mask.shape == (2, 1, *size)
+        assert mask.min() >= 0 and mask.max() <= 1
+    moved = model(**given | {"source_pose": given["source_pose"].flip(3)})
+    assert not torch.equal(moved.image, output.image)  # it is told the source's pose
+    output.image.square().mean().backward()
+    idle = {name[:26] for name, p in model.named_parameters() if p.grad is None}
+    assert idle == {"renderer.source_encoder.3."}  # no level looks that deep
+    again = restore(model.state_dict(), {"model": "GFLA", "arguments": model.arguments})
+    torch.testing.assert_close(again(**given).image, output.image)
 
 
 @pytest.mark.parametrize(
     ("name", "task", "message"),
     [
-        ("fulll", "fashion", "no model 'fulll': choose one of ['bilinear', 'full']"),
+        (
+            "fulll",
+            "fashion",
+            "no model 'fulll': choose one of ['baseline', 'bilinear', 'full', 'gl",
+        ),
         ("full", "shoes", "no task 'shoes': choose one of ['fashion', 'market']"),
     ],
 )
