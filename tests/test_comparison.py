@@ -122,7 +122,9 @@ def test_sets_are_compared_over_seeds_only():
     assert (found.low, found.high, found.agreeing, found.pairs) == (-2.0, 1.0, 2, 0)
     assert not found.apart
     assert set_difference([1.0, 2.0], [2.0, 4.0]).apart
-    assert not set_difference([1.0], [2.0]).apart  # one seed has no range
+    alone = set_difference([1.0], [2.0])
+    assert (alone.mean, alone.resampled, alone.apart) == (-1.0, "nothing", False)
+    assert np.isnan([alone.low, alone.high]).all()
     with pytest.raises(ValueError, match=r"\(3,\) and \(2,\)"):
         set_difference([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match="not finite"):
