@@ -28,7 +28,7 @@ FLOORS = [
      "comparison"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
-     "ladder", "ablation_table", "ladder_figures", "protocol"],
+     "ladder", "standings", "ablation_table", "ladder_figures", "protocol"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
