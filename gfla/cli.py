@@ -28,6 +28,7 @@ COMMANDS = {
     "train": Command("train a model: stage 1 (flow), stage 2 (everything)", "gfla.train"),
     "encoder": Command("train the project's own feature encoder", "gfla.pretrain"),
     "ship": Command("put finished runs into data/weights and the ledger", "gfla.ship"),
+    "ablate": Command("train, judge and record the four models of the ablation", "gfla.ablate"),
     "readme": Command("fill the README's tables from the ledger", "gfla.readme"),
     "sample": Command(
         "write procedural people to disk in the DeepFashion layout",
