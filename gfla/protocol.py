@@ -12,79 +12,32 @@ to bytes and kept without loss, the whole picture, SSIM with a Gaussian window a
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image as Picture
-from torch import Tensor
+from torch import Tensor, nn
 
-from gfla import metrics
+from gfla import ledger, metrics, perceptual
+from gfla.conventions import REFERENCE, Measure, Row, Scene, rows
+from gfla.data import people
+from gfla.features import load_features
+from gfla.judging import ENCODERS
+from gfla.model import GFLA
+from gfla.resaving import resize
 
 if TYPE_CHECKING:
     import pandas
 
-    from gfla.types import Image, Mask
+    from gfla.types import Image
 
-# Table 2 of the paper (docs/spec.md section 14): its model and the ablation closest to it.
-PAPER = {
-    "full": {"fid": 10.573, "lpips": 0.2341},
-    "bilinear": {"fid": 12.143, "lpips": 0.2406},
-}
-REFERENCE = "reference"
-AUTHORS_BATCH = 64  # pictures; the authors' script leaves the last incomplete batch out
-# PIL antialiases when it shrinks, but for "nearest"; torch's interpolation and OpenCV do not unless
-# they are asked to. Nobody offers Lanczos without.
-FILTERS = (
-    ("nearest", False),
-    ("bilinear", True),
-    ("bilinear", False),
-    ("bicubic", True),
-    ("bicubic", False),
-    ("lanczos", True),
-)
-CHROMA = {"4:4:4": 0, "4:2:0": 2}  # PIL's numbers
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: what "to grey" means in PIL and OpenCV
-
-
-class Measure(NamedTuple):
-    """A number for generated pictures, as `matrix` wants it."""
-
-    score: Callable[[Tensor, Tensor], float]  # (images, targets), each (B, 3, H, W) in [-1, 1]
-    paper: str | None = None  # the paper's metric of the same kind, "lpips" or "fid"
-    of_sets: bool = False  # compares two sets, which need not pair up nor be equally large
-
-    @property
-    def gap(self) -> float:
-        """What the paper's Bi-Sample has more than its Full, as a share of Full's; nan without."""
-        if self.paper is None:
-            return float("nan")
-        return PAPER["bilinear"][self.paper] / PAPER["full"][self.paper] - 1
-
-
-class Scene(NamedTuple):
-    """What is scored, and what conventions need to know about it."""
-
-    images: Image  # (B, 3, H, W) generated, in [-1, 1], not rounded
-    targets: Image  # (B, 3, H, W) the ground truth at the network's size, not rounded
-    originals: Image | None = None  # (B, 3, H', W') the ground truth before it was shrunk
-    foreground: Mask | None = None  # (B, 1, H, W) 1 where the target shows the person
-    sets: Mapping[str, Image] = {}  # name -> real pictures beside the targets
-
-
-class Row(NamedTuple):
-    """One convention, carried out."""
-
-    group: str
-    name: str
-    images: Tensor | None = None  # None = cannot be measured here
-    targets: Tensor | None = None
-    measures: Mapping[str, Measure] | None = None  # those that it touches; None = all
-    note: str = ""
+RUN = "protocol"  # its name in the ledger
+COUNT = 200  # pairs: three of the authors' batches and a rest, and half of them still a Fréchet
+SHRINK = 4  # the ground truth is drawn so many times larger, as DeepFashion's 1101 pixels to 256
+BATCH = 16  # pairs drawn at a time
 
 
 def matrix(
@@ -122,11 +75,11 @@ def matrix(
 
     _check(scene, measures)
     table = []
-    for row in tqdm(_rows(scene, measures), disable=not progress, unit=" conventions"):
-        chosen = measures if row.measures is None else row.measures
-        values = {} if row.images is None else _score(row, chosen)
-        table.append({"convention": row.name, "group": row.group, **values, "note": row.note})
-    frame = pandas.DataFrame(table).set_index("convention")
+    for row in tqdm(rows(scene, measures), disable=not progress, unit=" conventions"):
+        values, note = _score(row, measures if row.measures is None else row.measures)
+        table.append({"convention": row.name, "group": row.group, **values, "note": note})
+    columns = ["group", *measures, "note"]
+    frame = pandas.DataFrame(table).set_index("convention").reindex(columns=columns)
     for name, measure in measures.items():
         first = frame.loc[REFERENCE, name]
         difference = frame[name] - first
@@ -136,8 +89,16 @@ def matrix(
     return frame[[name for name in frame if name != "note"] + ["note"]]
 
 
-def _score(row: Row, measures: Mapping[str, Measure]) -> dict[str, float]:
-    return {name: one.score(row.images, row.targets) for name, one in measures.items()}
+def _score(row: Row, measures: Mapping[str, Measure]) -> tuple[dict[str, float], str]:
+    """The values of one row, and what is to be said about them."""
+    if row.images is None or row.targets is None:
+        return {}, row.note
+    number = min(len(row.images), len(row.targets))
+    able = {name: one for name, one in measures.items() if number >= one.least}
+    values = {name: one.score(row.images, row.targets) for name, one in able.items()}
+    unable = [name for name in measures if name not in able]
+    few = [f"{number} pictures are too few for {', '.join(unable)}"] if unable else []
+    return values, "; ".join(filter(None, (row.note, *few)))
 
 
 def _check(scene: Scene, measures: Mapping[str, Measure]) -> None:
@@ -156,270 +117,158 @@ def _check(scene: Scene, measures: Mapping[str, Measure]) -> None:
         raise ValueError("no measures: give at least one, for instance Measure(gfla.metrics.l1)")
 
 
-# The conventions
+# What to score, and with what
 
 
-def _rows(scene: Scene, measures: Mapping[str, Measure]) -> Iterator[Row]:
-    """Every convention; pictures are made one row at a time."""
-    images, targets = as_bytes(scene.images), as_bytes(scene.targets)
-    yield Row("", REFERENCE, images, targets)
-    yield from _file_rows(scene, images, targets)
-    yield from _shrinking_rows(scene, images)
-    yield from _narrow_rows(scene, images, targets)
-    yield from _crop_rows(scene, images, targets)
-    yield from _set_rows(scene, measures, images, targets)
-    yield from _variant_rows(measures, images, targets)
+class Onlooker:
+    """Both distances over one encoder, from one look at the pictures.
+
+    Args:
+        encoder: network with the call of `gfla.features.VGG19`.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        self.encoder = encoder
+        self._last: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None = None
+
+    def distance(self, images: Image, targets: Image) -> float:
+        """`gfla.perceptual.encoder_distance`, the mean over pairs."""
+        return float(self._look(images, targets)[0].mean())
+
+    def frechet(self, images: Image, targets: Image) -> float:
+        """`gfla.perceptual.encoder_frechet`."""
+        if len(images) == len(targets):
+            return perceptual.frechet(*self._look(images, targets)[1:])
+        pooled = (
+            [perceptual.pooled(part, self.encoder) for part in x.split(perceptual.BATCH)]
+            for x in (images, targets)
+        )
+        return perceptual.frechet(*(torch.cat(parts) for parts in pooled))
+
+    def _look(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Distances of the pairs, and mean features of both sides."""
+        if self._last is None or self._last[0] is not images or self._last[1] is not targets:
+            found = []
+            for pair in zip(images.split(perceptual.BATCH), targets.split(perceptual.BATCH)):
+                ours, true = (perceptual.taps(part, self.encoder) for part in pair)
+                means = (perceptual.area_mean(one[perceptual.FRECHET_TAP]) for one in (ours, true))
+                found.append((perceptual.tap_distance(ours, true), *means))
+            self._last = images, targets, *(torch.cat(parts) for parts in zip(*found))
+        return self._last[2:]
 
 
-def _file_rows(scene: Scene, images: Tensor, targets: Tensor) -> Iterator[Row]:
-    """Bytes and JPEG."""
-    yield Row("bytes", "generated not rounded to bytes", scene.images, targets)
-    cut = as_bytes(scene.images, cut=True)
-    yield Row("bytes", "generated cut to bytes, not rounded", cut, targets)
-    for quality in (95, 75):
-        for chroma in CHROMA:
-            kind = f"JPEG {quality} {chroma}"
-            ours, true = (jpeg(x, quality, chroma) for x in (images, targets))
-            yield Row("files", f"ground truth as {kind}", images, true)
-            yield Row("files", f"generated as {kind}", ours, targets)
-            yield Row("files", f"both as {kind}", ours, true)
+def measures(device: str | torch.device = "cpu") -> tuple[dict[str, Measure], list[str]]:
+    """All measures that this disk allows.
+
+    Returns:
+        them by name, and a line for each that is missing.
+    """
+    found = {name: Measure(getattr(metrics, name)) for name in ("l1", "psnr", "ssim")}
+    notes = []
+    for name in ENCODERS:
+        try:
+            encoder = load_features(name).to(device)
+        except FileNotFoundError as error:
+            notes.append(f"{name}_distance and {name}_frechet: {error}")
+            continue
+        eyes = Onlooker(encoder)
+        features = perceptual.pooled(torch.zeros(1, 3, 64, 64), encoder).shape[1]
+        found[f"{name}_distance"] = Measure(eyes.distance, "lpips")
+        found[f"{name}_frechet"] = Measure(eyes.frechet, "fid", of_sets=True, least=features + 1)
+    return found, notes
 
 
-def _shrinking_rows(scene: Scene, images: Tensor) -> Iterator[Row]:
-    """How the ground truth came to the network's size."""
-    size = tuple(scene.targets.shape[-2:])
-    for kind, antialias in FILTERS:
-        name = f"ground truth shrunk {_words(kind, antialias)}"
-        if (kind, antialias) == ("bilinear", True):
-            continue  # the reference
-        if scene.originals is None:
-            note = "needs the ground truth at its own size"
-            yield Row("ground truth", name, note=note)
-        else:
-            shrunk = as_bytes(resize(scene.originals, size, kind, antialias))
-            yield Row("ground truth", name, images, shrunk)
-    name = "together: generated cut, JPEG 75; ground truth bicubic, JPEG 75"
-    if scene.originals is not None:
-        true = jpeg(resize(scene.originals, size, "bicubic"), 75, "4:2:0")
-        ours = jpeg(as_bytes(scene.images, cut=True), 75, "4:2:0")
-        yield Row("ground truth", name, ours, true, note="how the authors did it, as far as known")
+@torch.no_grad()
+def people_scene(
+    model: GFLA, count: int = COUNT, device: str | torch.device = "cpu", progress: bool = False
+) -> Scene:
+    """What a model draws of held-out people, whose ground truth is drawn large and then shrunk.
 
+    Args:
+        model: in eval mode.
+        count: pairs.
+        device: where the model is.
+        progress: show a bar.
 
-def _narrow_rows(scene: Scene, images: Tensor, targets: Tensor) -> Iterator[Row]:
-    """DeepFashion's pictures are 256x176, the network's 256x256: who is resized, and how."""
-    height, width = targets.shape[-2:]
-    narrow = height, narrow_width(width)
-    for kind, antialias in FILTERS:
-        words = _words(kind, antialias)
-        small = resize(scene.targets, narrow, kind, antialias)
-        back = as_bytes(resize(as_bytes(small), (height, width), kind))
-        yield Row("narrow", f"ground truth narrowed and widened again {words}", images, back)
-        ours = as_bytes(resize(images, narrow, kind, antialias))
-        yield Row("narrow", f"both narrowed {words}", ours, as_bytes(small))
+    Returns:
+        the scene; its other sets are the sources of the pairs, other held-out people, and people
+        whom a model may train on, `count` each.
+    """
+    from tqdm.auto import tqdm
 
-
-def _crop_rows(scene: Scene, images: Tensor, targets: Tensor) -> Iterator[Row]:
-    """Which part of the picture counts."""
-    width = targets.shape[-1]
-    left = (width - narrow_width(width)) // 2
-    inner = slice(left, left + narrow_width(width))
-    yield Row("crop", "borders cut off", images[..., inner], targets[..., inner])
-    if scene.foreground is None:
-        for name in ("cut to the person's box", "background grey"):
-            yield Row("crop", name, note="needs to know where the person is")
-        return
-    ours, true = (cut_to_box(x, scene.foreground) for x in (images, targets))
-    yield Row("crop", "cut to the person's box", ours, true)
-    person = scene.foreground.to(images)
-    yield Row("crop", "background grey", images * person, targets * person)
-
-
-def _set_rows(
-    scene: Scene, measures: Mapping[str, Measure], images: Tensor, targets: Tensor
-) -> Iterator[Row]:
-    """Which real pictures, and how many."""
-    sets = {name: measure for name, measure in measures.items() if measure.of_sets}
-    for name, real in scene.sets.items() if sets else ():
-        yield Row("reference set", f"against {name}", images, as_bytes(real), sets)
-    half = len(images) // 2
-    if sets and half > 1:
-        yield Row("reference set", "half as many pairs", images[:half], targets[:half], sets)
-    whole = len(images) // AUTHORS_BATCH * AUTHORS_BATCH
-    name = f"last incomplete batch of {AUTHORS_BATCH} left out"
-    if 0 < whole < len(images):
-        yield Row("reference set", name, images[:whole], targets[:whole])
-    else:
-        note = f"{len(images)} pairs have no full batch beside an incomplete one"
-        yield Row("reference set", name, note=note)
-
-
-def _variant_rows(
-    measures: Mapping[str, Measure], images: Tensor, targets: Tensor
-) -> Iterator[Row]:
-    """Other numbers that go by the same name."""
-    ways: dict[str, dict[str, Callable[[Tensor, Tensor], float]]] = {
-        "l1": {"L1 as Σ|a − b| / Σ(a + b)": relative_error},
-        "psnr": {"PSNR of the mean square error of all": pooled_psnr},
-        "ssim": {
-            "SSIM, uniform window of 7": partial(metrics.ssim, window=7),
-            "SSIM, uniform window of 51": partial(metrics.ssim, window=51),
-            "SSIM, data range of each generated picture": ssim_own_range,
-            "SSIM, data range 2": partial(metrics.ssim, data_range=2.0),
-            "SSIM of grey pictures": lambda a, b: metrics.ssim(grey(a), grey(b)),
-        },
+    size = model.size
+    large = tuple(min(SHRINK, 512 // max(size)) * side for side in size)
+    parts: list[tuple[Tensor, ...]] = []
+    for start in tqdm(range(0, count, BATCH), "drawing", disable=not progress, unit=" batches"):
+        number, seed = min(BATCH, count - start), people.MEASURING_SEEDS + start
+        drawn = people.pairs(number, size=size, seed=seed)
+        poses = (drawn[key].to(device) for key in ("source", "source_pose", "target_pose"))
+        true = people.pairs(number, size=large, seed=seed)["target"]
+        images = model(*poses).image.cpu().float()
+        parts.append((images, true, drawn["foreground"], drawn["source"]))
+    images, originals, foreground, sources = (torch.cat(part) for part in zip(*parts))
+    others = people.pairs(count, size=size, seed=people.MEASURING_SEEDS + 10 * count)["target"]
+    trained = people.pairs(count, size=size, seed=0)["target"]
+    sets = {
+        "the sources of the pairs": sources,
+        "other held-out people": others,
+        "people of the training seeds": trained,
     }
-    small = min(images.shape[-2:]) < 51
-    for measure, others in ways.items():
-        for name, way in others.items() if measure in measures else ():
-            if small and name.endswith("51"):
-                yield Row("metric", name, note="the pictures are smaller than the window")
-            else:
-                yield Row("metric", name, images, targets, {measure: Measure(way)})
+    return Scene(images, resize(originals, size), originals, foreground, sets)
 
 
-def _words(kind: str, antialias: bool) -> str:
-    without = "" if antialias or kind == "nearest" else " without antialiasing"
-    return f"by {kind}{without}"
-
-
-# What happens to pictures on their way
-
-
-def as_bytes(images: Image, cut: bool = False) -> Image:
-    """The pictures as they come back from a file of bytes without loss.
+def show(frame: pandas.DataFrame) -> str:
+    """A matrix as Markdown: the reference's values, and what every convention changes of them.
 
     Args:
-        images: (B, C, H, W) in [-1, 1].
-        cut: drop the fraction instead of rounding, as the authors do (docs/spec.md section 8).
+        frame: as `matrix` gives it.
 
     Returns:
-        (B, C, H, W) on the 256 values of a byte.
-
-    >>> nearly_white = torch.full((1, 1, 1, 1), 0.999)
-    >>> [round(float(as_bytes(nearly_white, cut)) * 127.5 + 127.5) for cut in (False, True)]
-    [255, 254]
+        One text. "+12 % (0.8)" is a change of 12 % of the reference, or 0.8 of the paper's gap
+        between Bi-Sample and Full; psnr changes in dB; empty = not touched.
     """
-    return _bytes(images, cut).float() / 127.5 - 1
+    names = [name for name in frame if f"{name} change" in frame]
+    rows = [["convention", *names, "note"]]
+    for convention, row in frame.iterrows():
+        cells = [_cell(frame, convention, name) for name in names]
+        rows.append([str(convention), *cells, str(row["note"])])
+    return ledger.table(rows)
 
 
-def jpeg(images: Image, quality: int, chroma: str = "4:2:0") -> Image:
-    """The pictures as they come back from JPEG files.
+def _cell(frame: pandas.DataFrame, convention: str, name: str) -> str:
+    value, change = (frame.loc[convention, column] for column in (name, f"{name} change"))
+    if math.isnan(value):
+        return ""
+    if convention == REFERENCE:
+        return f"{value:.4g}"
+    if name == "psnr":
+        return f"{change:+.2f} dB"
+    gaps = f" ({frame.loc[convention, f'{name} gaps']:+.1f})" if f"{name} gaps" in frame else ""
+    return f"{100 * change:+.1f} %{gaps}"
+
+
+def record(frame: pandas.DataFrame, about: Mapping[str, Any], device: Any = "cpu") -> Path:
+    """Keep a matrix in the ledger as the run "protocol".
 
     Args:
-        images: (B, 3, H, W) in [-1, 1]; they are rounded to bytes.
-        quality: 1 … 100, PIL's scale; its default is 75.
-        chroma: "4:4:4" keeps colour at full resolution, "4:2:0", PIL's default, at half.
-
-    Returns:
-        (B, 3, H, W) in [-1, 1].
-
-    >>> flat = torch.full((1, 3, 16, 16), 0.2)
-    >>> bool((jpeg(flat, 75) - flat).abs().max() < 0.02)
-    True
+        frame: as `matrix` gives it.
+        about: what was scored: model, pairs, …
+        device: where.
     """
-    found = []
-    for picture in _pictures(images):
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=quality, subsampling=CHROMA[chroma])
-        found.append(_tensor(Picture.open(file)))
-    return torch.stack(found)
+    names = [name for name in frame if f"{name} change" in frame]
+    first = {name: float(frame.loc[REFERENCE, name]) for name in names}
+    table = json.loads(frame.reset_index().to_json(orient="records", double_precision=15))
+    return ledger.write_run(RUN, first, dict(about), device=device, table=table)
 
 
-def resize(
-    images: Image, size: tuple[int, int], kind: str = "bilinear", antialias: bool = True
-) -> Image:
-    """Pictures of another size.
+def recorded() -> pandas.DataFrame:
+    """The matrix that `record` kept, as `matrix` gave it.
 
-    Args:
-        images: (B, 3, H, W) in [-1, 1].
-        size: (H', W') wanted.
-        kind: "nearest", "bilinear", "bicubic" or "lanczos".
-        antialias: widen the filter when shrinking, as PIL does; without it pixels in between are
-            not looked at, as in OpenCV and in torch's default. Lanczos is always PIL's.
-
-    Returns:
-        (B, 3, H', W') in [-1, 1]; rounded to bytes on the way if PIL did it.
-
-    >>> resize(torch.zeros(1, 3, 4, 4), (2, 3), "bicubic").shape
-    torch.Size([1, 3, 2, 3])
+    Raises:
+        FileNotFoundError: none is recorded.
     """
-    if kind in ("bilinear", "bicubic") and not antialias:
-        return F.interpolate(images, size=size, mode=kind, align_corners=False).clamp(-1, 1)
-    resample = Picture.Resampling[kind.upper()]
-    shrunk = [_tensor(one.resize(size[::-1], resample)) for one in _pictures(images)]
-    return torch.stack(shrunk)
+    import pandas
 
-
-def narrow_width(width: int) -> int:
-    """The width of DeepFashion's 256x176 beside a square of `width`, as our encoders can read it.
-
-    >>> narrow_width(256), narrow_width(64)  # 44 would be exact; a multiple of 16 is needed
-    (176, 48)
-    """
-    return 16 * max(1, round(width * 176 / 256 / 16))
-
-
-def cut_to_box(images: Image, foreground: Mask) -> Image:
-    """What the tightest box around the person shows, brought back to the size of the picture.
-
-    Args:
-        images: (B, 3, H, W) in [-1, 1].
-        foreground: (B, 1, H, W), 1 on the person.
-
-    Returns:
-        (B, 3, H, W), bilinear, antialiased; a picture without a person stays as it is.
-    """
-    found = []
-    for image, person in zip(images, foreground[:, 0] > 0.5, strict=True):
-        rows, columns = person.any(1).nonzero(), person.any(0).nonzero()
-        if len(rows):
-            top, bottom, left, right = (int(v) for v in (*rows.aminmax(), *columns.aminmax()))
-            image = image[:, top : bottom + 1, left : right + 1]
-        found.append(resize(image[None], tuple(images.shape[-2:]))[0])
-    return torch.stack(found)
-
-
-def grey(images: Image) -> Tensor:
-    """The luma of pictures: (B, 3, H, W) to (B, 1, H, W)."""
-    return (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True).clamp(-1, 1)
-
-
-# Variants of metrics
-
-
-def relative_error(images: Image, targets: Image) -> float:
-    """The authors' "MAE": Σ |a − b| / Σ (a + b), values in [0, 1] (docs/spec.md section 9).
-
-    >>> relative_error(torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2))  # 0.5 / 1.5
-    0.3333333333333333
-    """
-    a, b = ((x.double() + 1) / 2 for x in (images, targets))
-    return float((a - b).abs().sum() / (a + b).sum())
-
-
-def pooled_psnr(images: Image, targets: Image) -> float:
-    """PSNR of one mean square error over all pictures, instead of the mean of each one's PSNR."""
-    return float(-10 * ((images.double() - targets.double()) / 2).square().mean().log10())
-
-
-def ssim_own_range(images: Image, targets: Image) -> float:
-    """The authors' second SSIM: the data range is max − min of each generated picture."""
-    values = []
-    for image, target in zip(images.split(1), targets.split(1), strict=True):
-        span = max(float(image.max() - image.min()) / 2, 1 / 255)
-        values.append(metrics.ssim(image, target, data_range=span))
-    return float(np.mean(values))
-
-
-def _bytes(images: Tensor, cut: bool = False) -> Tensor:
-    values = (images.detach().cpu().double() + 1) * 127.5
-    values = values.floor() if cut else values.round()
-    return values.clamp(0, 255).to(torch.uint8)
-
-
-def _pictures(images: Tensor) -> list[Picture.Image]:
-    return [Picture.fromarray(one.permute(1, 2, 0).numpy()) for one in _bytes(images)]
-
-
-def _tensor(picture: Picture.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1  # (3, H, W)
+    frame = pandas.DataFrame(ledger.read(RUN)["table"]).set_index("convention")
+    numbers = [name for name in frame if name not in ("group", "note")]
+    return frame.astype(dict.fromkeys(numbers, float))

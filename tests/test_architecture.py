@@ -25,7 +25,7 @@ FLOORS = [
     ["model", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
      "averages", "flow_metrics", "inception", "trunks", "perceptual", "judging",
-     "comparison"],
+     "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "standings", "ablation_table", "ladder_figures", "protocol"],

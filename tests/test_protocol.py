@@ -2,13 +2,19 @@
 
 import math
 
+import pandas
 import pytest
 import torch
 import torch.nn.functional as F
 
-from gfla import metrics, protocol
+from gfla import conventions, ledger, metrics, perceptual, protocol, resaving
+from gfla.config import preset
+from gfla.conventions import REFERENCE, Measure, Scene
 from gfla.data import people
-from gfla.protocol import REFERENCE, Measure, Scene, as_bytes, jpeg, matrix, resize
+from gfla.features import load_features
+from gfla.model import GFLA
+from gfla.protocol import Onlooker, matrix
+from gfla.resaving import as_bytes, jpeg, resize
 
 
 def mean_frechet(images, targets):
@@ -123,9 +129,9 @@ def test_the_box_and_the_borders():
     images = -torch.ones(1, 3, 32, 64)
     images[..., 8:24, 16:32] = 1
     person = (images[:, :1] > 0).float()
-    assert float(protocol.cut_to_box(images, person).min()) == 1
-    assert torch.equal(protocol.cut_to_box(images, 0 * person), images)
-    assert [protocol.narrow_width(w) for w in (256, 128, 64, 16)] == [176, 96, 48, 16]
+    assert float(resaving.cut_to_box(images, person).min()) == 1
+    assert torch.equal(resaving.cut_to_box(images, 0 * person), images)
+    assert [resaving.narrow_width(w) for w in (256, 128, 64, 16)] == [176, 96, 48, 16]
 
 
 def test_what_lies_in_the_borders_does_not_count_when_they_are_cut_off(scene):
@@ -137,16 +143,16 @@ def test_what_lies_in_the_borders_does_not_count_when_they_are_cut_off(scene):
 
 def test_variants_by_hand():
     a, b = torch.full((2, 3, 64, 64), 0.2), torch.full((2, 3, 64, 64), -0.4)
-    assert protocol.relative_error(a, b) == pytest.approx(0.3 / 0.9)
+    assert conventions.relative_error(a, b) == pytest.approx(0.3 / 0.9)
     b[1] = 0.1  # errors 0.3 and 0.05
-    assert protocol.pooled_psnr(a, b) == pytest.approx(-10 * math.log10((0.09 + 0.0025) / 2))
-    assert metrics.psnr(a, b) > protocol.pooled_psnr(a, b)  # a mean of logarithms
+    assert conventions.pooled_psnr(a, b) == pytest.approx(-10 * math.log10((0.09 + 0.0025) / 2))
+    assert metrics.psnr(a, b) > conventions.pooled_psnr(a, b)  # a mean of logarithms
     ramp = torch.linspace(-0.5, 0.5, 64).expand(1, 3, 64, 64)
     noisy = ramp + 0.01 * torch.randn(1, 3, 64, 64)
     span = float(noisy.max() - noisy.min()) / 2
     expected = metrics.ssim(noisy, ramp, data_range=span)
-    assert protocol.ssim_own_range(noisy, ramp) == pytest.approx(expected)
-    assert protocol.grey(torch.ones(1, 3, 2, 2)).unique().tolist() == pytest.approx([1])
+    assert conventions.ssim_own_range(noisy, ramp) == pytest.approx(expected)
+    assert resaving.grey(torch.ones(1, 3, 2, 2)).unique().tolist() == pytest.approx([1])
 
 
 def test_batches_of_64(scene):
@@ -172,3 +178,51 @@ def test_bad_input_is_named(scene, change, message):
         matrix(scene._replace(**change), MEASURES)
     with pytest.raises(ValueError, match="no measures"):
         matrix(scene, {})
+
+
+def test_one_look_gives_both_distances(scene):
+    encoder = load_features("people")
+    eyes = Onlooker(encoder)
+    expected = perceptual.encoder_distance(scene.images, scene.targets, encoder)
+    assert eyes.distance(scene.images, scene.targets) == pytest.approx(expected, rel=1e-6)
+    assert eyes.distance(scene.targets, scene.targets) == 0  # what it remembers is not this pair
+    images, targets = (torch.rand(n, 3, 32, 32) * 2 - 1 for n in (97, 98))
+    expected = perceptual.encoder_frechet(images, targets, encoder)
+    assert eyes.frechet(images, targets) == pytest.approx(expected, rel=1e-6)
+    expected = perceptual.encoder_frechet(images, targets[:97], encoder)
+    assert eyes.frechet(images, targets[:97]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_too_few_pictures_are_a_note(scene):
+    needy = Measure(mean_frechet, "fid", of_sets=True, least=3)
+    frame = matrix(scene, {"sets": needy})
+    assert frame.note["half as many pairs"] == "2 pictures are too few for sets"
+    assert math.isnan(frame.sets["half as many pairs"]) and not math.isnan(frame.sets.iloc[0])
+
+
+def test_people_are_drawn_large_and_shrunk(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    model = GFLA(**preset("tiny").generator()).eval()
+    scene = protocol.people_scene(model, 3)
+    assert scene.originals.shape == (3, 3, 128, 128) and scene.foreground.shape == (3, 1, 32, 32)
+    assert torch.equal(scene.targets, resize(scene.originals, (32, 32)))
+    drawn = people.pairs(3, size=(32, 32), seed=people.MEASURING_SEEDS)
+    expected = model(drawn["source"], drawn["source_pose"], drawn["target_pose"]).image
+    torch.testing.assert_close(scene.images, expected)
+    assert torch.equal(scene.sets["the sources of the pairs"], drawn["source"])
+    monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
+    frame = matrix(scene, {"l1": Measure(metrics.l1), "sets": MEASURES["sets"]})
+    protocol.record(frame, {"model": "tiny", "pairs": 3})
+    assert ledger.read("protocol")["results"]["l1"] == frame.l1.iloc[0]
+    pandas.testing.assert_frame_equal(protocol.recorded(), frame, check_exact=False, rtol=1e-12)
+    lines = protocol.show(frame).splitlines()
+    assert [cell.strip() for cell in lines[0].split("|")[1:-1]] == [
+        "convention",
+        "l1",
+        "sets",
+        "note",
+    ]
+    name = "generated as JPEG 75 4:2:0"
+    change, gaps = frame.loc[name, ["sets change", "sets gaps"]]
+    line = next(line for line in lines if name in line)
+    assert f"{100 * change:+.1f} % ({gaps:+.1f})" in line
