@@ -1,0 +1,160 @@
+"""The ablation grid: equal budgets, runs that go on, records with every pair."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import gfla
+from gfla import ablate, journal, judging, ledger, model, storage
+from gfla.cli import main
+from gfla.config import preset
+from gfla.ladder import MODELS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """All runs of the smallest grid, trained once."""
+    folder = tmp_path_factory.mktemp("runs")
+    for run in ablate.grid("smoke"):
+        assert ablate.perform(run, folder, "cpu", progress=False).finished
+    return folder
+
+
+def test_the_recorded_grid_is_the_ladder_three_times_and_the_losses():
+    runs = ablate.grid("recorded")
+    names = [f"{run.name}-{run.seed}" for run in runs]
+    assert len(set(names)) == len(names) == 4 * 3 + 4
+    assert names[:4] == [f"{name}-1" for name in MODELS]  # a whole seed before the next
+    assert names[-4:] == [f"full-{variant}-1" for variant in ablate.CHANGES]
+
+
+@pytest.mark.parametrize("profile", ablate.PROFILES)
+def test_the_models_of_a_seed_differ_in_the_model_alone(profile):
+    runs = [run for run in ablate.grid(profile) if run.seed == 1 and not run.variant]
+    whole = runs[-1].config.to_dict()
+    allowed = {"attention", "mask_start", "base", "cap"}
+    for run in runs:
+        config = run.config.to_dict()
+        for section in ("data", "features", "optim", "log", "flow"):
+            assert config[section] == whole[section], run.name
+        odd = {key for key, value in config["model"].items() if value != whole["model"][key]}
+        assert odd <= allowed
+        losses = {key for key, value in config["full"].items() if value != whole["full"][key]}
+        assert losses <= {"sampling_correctness", "affine_regularization"}
+        assert bool(losses) == (run.begins is None)  # without a flow its losses do not apply
+
+
+def test_the_models_of_the_recorded_grid_are_of_one_size():
+    counts = {}
+    for run in ablate.grid("recorded")[:4]:
+        with torch.device("meta"):
+            counts[run.name] = model.parameters(model.GFLA(**run.config.generator()))
+    assert max(counts.values()) < 1.1 * min(counts.values()), counts
+
+
+@pytest.mark.parametrize("variant", ablate.CHANGES)
+def test_a_variant_changes_what_its_name_says(variant):
+    base = preset("small")
+    config = ablate.configure(base, "full", variant).to_dict()
+    changed = {
+        f"{section}.{key}"
+        for section, values in config.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if value != base.to_dict()[section][key]
+    }
+    assert changed == set(ablate.CHANGES[variant][0])
+
+
+def test_masks_begin_where_source_and_target_weigh_alike():
+    base = preset("small")
+    assert base.model.mask_start == pytest.approx(3**2 / (1 + 3**2))
+    assert {ablate.configure(base, name).model.mask_start for name in MODELS} == {0.9, 0.5}
+
+
+def test_a_stage_1_is_shared_and_a_finished_run_is_left_alone(folder):
+    found = sorted(path.name for path in folder.iterdir())
+    assert found == ["baseline-1", "bilinear-1", "flow-1", "full-1", "global-1"]
+    first = storage.load_safetensors(folder / "flow-1" / journal.MODEL)[0]
+    for name in ("full", "bilinear"):
+        facts = storage.read_json(folder / f"{name}-1" / journal.CONFIG)
+        assert facts["stage"] == "full" and facts["seed"] == 1
+        second = storage.load_safetensors(folder / f"{name}-1" / journal.MODEL)[0]
+        bias = "flow.head.1.mask.bias"  # two steps move it by less than the two starts differ
+        assert abs(float(second[bias] - first[bias])) < 0.05
+    before = {path: path.read_bytes() for path in folder.rglob("log.jsonl")}
+    for run in ablate.grid("smoke"):
+        assert ablate.perform(run, folder, "cpu", progress=False).finished
+    assert before == {path: path.read_bytes() for path in folder.rglob("log.jsonl")}
+
+
+def test_an_interrupted_grid_goes_on_to_the_same_weights(folder, tmp_path):
+    run = ablate.grid("smoke")[0]
+    out = tmp_path / f"{run.name}-{run.seed}"
+    gfla.train.fit(run.config, "full", out, seed=run.seed, device="cpu", until=1, progress=False)
+    assert ablate.perform(run, tmp_path, "cpu", progress=False).finished
+    whole = storage.load_safetensors(folder / f"{run.name}-{run.seed}" / journal.MODEL)[0]
+    halves = storage.load_safetensors(out / journal.MODEL)[0]
+    assert whole.keys() == halves.keys()
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_a_record_holds_every_pair_and_the_tables_follow(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
+    words = ["ablate", "--profile", "smoke", "--out", str(folder), "--record", "--quiet"]
+    assert main([*words, "--device", "cpu"]) == 0
+    for name in MODELS:
+        entry = ledger.read(f"ablation-{name}-1")
+        assert entry["model"] == name and entry["seed"] == 1 and entry["steps"] == 2
+        assert entry["config"] and entry["commit"] and entry["parameters"] > 0
+        for key, values in entry["pairs"].items():
+            assert len(values) == 4
+            assert sum(values) / 4 == pytest.approx(entry["results"][key], rel=1e-3), key
+        assert ("flow_error" in entry["results"]) == (name != "baseline")
+    rows = (tmp_path / "results" / "ablation.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4
+    assert (tmp_path / "results" / "ablation.md").is_file()
+
+
+def test_a_record_is_what_judging_says(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
+    run = ablate.grid("smoke")[-1]
+    entry = json.loads(Path(ablate.record(run, folder, 4)).read_text())
+    trained = gfla.checkpoint.load_model(folder / "full-1" / journal.MODEL)
+    again = judging.judge(trained, 4).results
+    assert entry["results"] == pytest.approx(again)
+
+
+def test_shipping_writes_four_models_that_load(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "weights_dir", lambda: tmp_path)
+    storage.write_json(tmp_path / "manifest.json", {})
+    ablate.ship(folder, 1)
+    for name in MODELS:
+        shipped = model.load(f"ablation-{name}")
+        assert shipped.arguments["attention"] == name
+        trained = gfla.checkpoint.load_model(folder / f"{name}-1" / journal.MODEL)
+        for a, b in zip(shipped.parameters(), trained.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--profile", "huge"], "unknown profile 'huge': choose one of smoke"),
+        (["--only", "fulll-1"], "--only fulll-1: no such run"),
+    ],
+)
+def test_wrong_words_are_answered(words, message, capsys):
+    assert main(["ablate", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_list_shows_parameters_and_trains_nothing(capsys, tmp_path):
+    assert main(["ablate", "--list", "--profile", "recorded", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "full-3" in shown and "3,697,785" in shown
+    assert not list(tmp_path.iterdir())
