@@ -1,12 +1,13 @@
-"""The README's two tables, made from the ledger: no number in them is typed in by hand."""
+"""The README's tables, made from the ledger: no number in them is typed in by hand."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 
-from gfla import ledger, notebooks, storage
+from gfla import ladder, ledger, notebooks, standings, storage
 
 STREET = "street"  # the recorded run of all notebooks
 MARKED = re.compile(r"(<!-- (\w+): made by python -m gfla readme -->\n).*?(<!-- end -->)", re.S)
@@ -23,6 +24,12 @@ DEPARTURES = (
     ("people-full-paper-norms", "L1 weighing more, and the paper's norms"),
     ("people-full-first", "L1 weighing more, no norm before the source's colours"),
 )
+ABLATION = {  # metric: heading
+    "judge_distance_foreground": "perceptual distance, person ↓",
+    "l1_foreground": "L1, person ↓",
+    "flow_ratio": "flow error / zero flow's ↓",
+    "within_2px": "taken from within 2 px ↑",
+}
 
 
 def record_street(folder: str | Path) -> Path:
@@ -72,6 +79,22 @@ def departures_table(step: int = 1000) -> str:
     )
 
 
+def ablation_table() -> str:
+    """The four models of the ladder, mean and standard deviation over seeds, the paper's beside."""
+    runs = ladder.entries()
+    found = standings.summary(runs)
+    rows = [["model", "parameters", *ABLATION.values(), "paper: FID", "paper: LPIPS"]]
+    for name, title in ladder.MODELS.items():
+        (count,) = {f"{run['parameters']:,}" for run in ladder.rungs(runs) if run["model"] == name}
+        cells = []
+        for metric in ABLATION:
+            mean, spread = (found.loc[metric, (name, what)] for what in ("mean", "sd"))
+            cells.append("–" if math.isnan(mean) else f"{mean:.3f} ± {spread:.3f}")
+        paper = ladder.PAPER[name]
+        rows.append([title, count, *cells, f"{paper['fid']:.3f}", f"{paper['lpips']:.4f}"])
+    return ledger.table(rows)
+
+
 def _errors(numbers: dict) -> list[str]:
     return [f"{numbers[f'measured_{key}_ratio']:.2f}" for key in ("l1", "flow")]
 
@@ -98,6 +121,7 @@ def filled(text: str) -> str:
         "results": results_table,
         "street": street_table,
         "departures": departures_table,
+        "ablation": ablation_table,
     }
     return MARKED.sub(lambda m: m[1] + tables[m[2]]() + "\n" + m[3], text)
 
