@@ -24,11 +24,12 @@ FLOORS = [
     ["flow", "renderer", "discriminator"],
     ["model", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
-     "averages", "flow_metrics", "inception", "trunks", "perceptual", "judging",
+     "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual", "judging",
      "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
-     "ladder", "standings", "ablation_table", "ladder_figures", "protocol"],
+     "ladder", "standings", "ablation_table", "ladder_figures", "ladder_strips",
+     "protocol", "scoring"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
