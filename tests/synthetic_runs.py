@@ -36,9 +36,9 @@ def record(model, seed, variant="", pairs=PAIRS, steps=600, worse=0.0, **more):
         {
             "step": step, "l1": 0.1 * np.exp(-step / 300), "perceptual": 0.6 - step / 3000,
             "sampling_correctness": 0.04 if model == "full" else 0.05,
-            "measured_l1_ratio": results["score"] + 0.4 * np.exp(-step / 200) + luck,
+            "measured_l1_ratio": results["score"] + MEANS[model] * np.exp(-step / 200) + luck,
         }
-        | ({"measured_flow_ratio": 0.4 + 0.3 * np.exp(-step / 200)} if model != "baseline" else {})
+        | ({"measured_flow_ratio": 0.4 + MEANS[model] * np.exp(-step / 200)} if model != "baseline" else {})
         for step in range(100, steps + 1, 100)
     ]  # fmt: skip
     name = f"ablation-{model}{'-' if variant else ''}{variant}-{seed}"
