@@ -29,6 +29,7 @@ COMMANDS = {
     "encoder": Command("train the project's own feature encoder", "gfla.pretrain"),
     "ship": Command("put finished runs into data/weights and the ledger", "gfla.ship"),
     "ablate": Command("train, judge and record the four models of the ablation", "gfla.ablate"),
+    "evaluate": Command("score a model's or a folder's pictures, with a table", "gfla.evaluate"),
     "readme": Command("fill the README's tables from the ledger", "gfla.readme"),
     "sample": Command(
         "write procedural people to disk in the DeepFashion layout",

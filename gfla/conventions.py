@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from gfla import metrics
+from gfla import metrics, perceptual, trunks
 from gfla.resaving import CHROMA, FILTERS, as_bytes, cut_to_box, grey, jpeg, narrow_width, resize
+from gfla.storage import CheckpointError
 
 if TYPE_CHECKING:
     from gfla.types import Image, Mask
@@ -75,6 +76,7 @@ def rows(scene: Scene, measures: Mapping[str, Measure]) -> Iterator[Row]:
     yield from _crop_rows(scene, images, targets)
     yield from _set_rows(scene, measures, images, targets)
     yield from _variant_rows(measures, images, targets)
+    yield from _lpips_rows(measures, images, targets)
 
 
 def _file_rows(scene: Scene, images: Tensor, targets: Tensor) -> Iterator[Row]:
@@ -164,7 +166,7 @@ def _variant_rows(
 ) -> Iterator[Row]:
     """Other numbers that go by the same name."""
     ways: dict[str, dict[str, Callable[[Tensor, Tensor], float]]] = {
-        "l1": {"L1 as Σ|a − b| / Σ(a + b)": relative_error},
+        "l1": {"L1 relative to the sum of both": relative_error},
         "psnr": {"PSNR of the mean square error of all": pooled_psnr},
         "ssim": {
             "SSIM, uniform window of 7": partial(metrics.ssim, window=7),
@@ -181,6 +183,37 @@ def _variant_rows(
                 yield Row("metric", name, note="the pictures are smaller than the window")
             else:
                 yield Row("metric", name, images, targets, {measure: Measure(way)})
+
+
+def _lpips_rows(measures: Mapping[str, Measure], images: Tensor, targets: Tensor) -> Iterator[Row]:
+    """LPIPS is four metrics; that of the reference is version 0.1 over AlexNet."""
+    for net, version in (("alex", "0.0"), ("vgg", "0.1"), ("vgg", "0.0")):
+        name = f"LPIPS {version} over {net}"
+        absent = unpublished("alex") or unpublished(net)
+        if absent or "lpips" not in measures:
+            yield Row("metric", name, note=f"not measured, {absent or 'not asked for'}")
+        else:
+            way = partial(perceptual.lpips, version=version, net=net)
+            yield Row("metric", name, images, targets, {"lpips": Measure(way)})
+
+
+def unpublished(name: str) -> str:
+    """Why a published network cannot be used here; empty if it can.
+
+    Args:
+        name: of `gfla.trunks.TRUNKS`.
+    """
+    try:
+        if name != "inception":
+            trunks.import_lpips()
+        trunks.verified(name)
+    except FileNotFoundError:  # whose message names a place on this machine
+        return "its published weights are not on this machine"
+    except CheckpointError:
+        return "the weights found under its name have another checksum"
+    except ImportError:
+        return "the lpips package is not installed"
+    return ""
 
 
 def _words(kind: str, antialias: bool) -> str:

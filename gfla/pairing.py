@@ -128,7 +128,7 @@ def readable(pairs: Pairs, resize: bool, progress: bool = False) -> tuple[Pairs,
     """
     sizes: dict[Path, tuple[int, int] | None] = {}
     paths = dict.fromkeys(path for pair in pairs for path in pair)
-    for path in tqdm(paths, "reading", disable=not progress, unit=" pictures"):
+    for path in tqdm(paths, "reading", disable=not progress or None, unit=" pictures"):
         try:
             sizes[path] = tuple(read_picture(path).shape[1:])
         except OSError:

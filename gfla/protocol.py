@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from gfla import ledger, metrics, perceptual
-from gfla.conventions import REFERENCE, Measure, Row, Scene, rows
+from gfla import inception, ledger, metrics, perceptual
+from gfla.conventions import REFERENCE, Measure, Row, Scene, rows, unpublished
 from gfla.data import people
 from gfla.features import load_features
+from gfla.frechet import frechet
 from gfla.judging import ENCODERS
 from gfla.model import GFLA
 from gfla.resaving import resize
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 RUN = "protocol"  # its name in the ledger
 COUNT = 200  # pairs: three of the authors' batches and a rest, and half of them still a Fréchet
 SHRINK = 4  # the ground truth is drawn so many times larger, as DeepFashion's 1101 pixels to 256
-BATCH = 16  # pairs drawn at a time
+BATCH = 16  # pairs drawn, and looked at, at a time
 
 
 def matrix(
@@ -75,7 +76,7 @@ def matrix(
 
     _check(scene, measures)
     table = []
-    for row in tqdm(rows(scene, measures), disable=not progress, unit=" conventions"):
+    for row in tqdm(rows(scene, measures), disable=not progress or None, unit=" conventions"):
         values, note = _score(row, measures if row.measures is None else row.measures)
         table.append({"convention": row.name, "group": row.group, **values, "note": note})
     columns = ["group", *measures, "note"]
@@ -138,23 +139,25 @@ class Onlooker:
     def frechet(self, images: Image, targets: Image) -> float:
         """`gfla.perceptual.encoder_frechet`."""
         if len(images) == len(targets):
-            return perceptual.frechet(*self._look(images, targets)[1:])
+            return frechet(*self._look(images, targets)[1:])
         pooled = (
-            [perceptual.pooled(part, self.encoder) for part in x.split(perceptual.BATCH)]
-            for x in (images, targets)
+            [perceptual.pool(self._see(part)) for part in x.split(BATCH)] for x in (images, targets)
         )
-        return perceptual.frechet(*(torch.cat(parts) for parts in pooled))
+        return frechet(*(torch.cat(parts) for parts in pooled))
 
     def _look(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Distances of the pairs, and mean features of both sides."""
         if self._last is None or self._last[0] is not images or self._last[1] is not targets:
             found = []
-            for pair in zip(images.split(perceptual.BATCH), targets.split(perceptual.BATCH)):
-                ours, true = (perceptual.taps(part, self.encoder) for part in pair)
-                means = (perceptual.area_mean(one[perceptual.FRECHET_TAP]) for one in (ours, true))
-                found.append((perceptual.tap_distance(ours, true), *means))
+            for pair in zip(images.split(BATCH), targets.split(BATCH)):
+                ours, true = (self._see(part) for part in pair)
+                distance = perceptual.tap_distance(ours, true)
+                found.append((distance, perceptual.pool(ours), perceptual.pool(true)))
             self._last = images, targets, *(torch.cat(parts) for parts in zip(*found))
         return self._last[2:]
+
+    def _see(self, images: Tensor) -> dict[str, Tensor]:
+        return perceptual.taps(images, self.encoder)
 
 
 def measures(device: str | torch.device = "cpu") -> tuple[dict[str, Measure], list[str]]:
@@ -168,13 +171,22 @@ def measures(device: str | torch.device = "cpu") -> tuple[dict[str, Measure], li
     for name in ENCODERS:
         try:
             encoder = load_features(name).to(device)
-        except FileNotFoundError as error:
-            notes.append(f"{name}_distance and {name}_frechet: {error}")
+        except FileNotFoundError:  # whose message names a place on this machine
+            notes.append(f"{name}_distance, {name}_frechet: the encoder {name!r} is not there")
             continue
         eyes = Onlooker(encoder)
-        features = perceptual.pooled(torch.zeros(1, 3, 64, 64), encoder).shape[1]
+        features = perceptual.pool(perceptual.taps(torch.zeros(1, 3, 32, 32), encoder)).shape[1]
         found[f"{name}_distance"] = Measure(eyes.distance, "lpips")
         found[f"{name}_frechet"] = Measure(eyes.frechet, "fid", of_sets=True, least=features + 1)
+    if absent := unpublished("alex"):
+        notes.append(f"lpips: {absent}")
+    else:
+        found["lpips"] = Measure(perceptual.lpips, "lpips")
+    if absent := unpublished("inception"):
+        notes.append(f"fid: {absent}")
+    else:
+        least = inception.FEATURES + 1
+        found["fid"] = Measure(perceptual.fid, "fid", of_sets=True, least=least)
     return found, notes
 
 
@@ -199,7 +211,9 @@ def people_scene(
     size = model.size
     large = tuple(min(SHRINK, 512 // max(size)) * side for side in size)
     parts: list[tuple[Tensor, ...]] = []
-    for start in tqdm(range(0, count, BATCH), "drawing", disable=not progress, unit=" batches"):
+    for start in tqdm(
+        range(0, count, BATCH), "drawing", disable=not progress or None, unit=" batches"
+    ):
         number, seed = min(BATCH, count - start), people.MEASURING_SEEDS + start
         drawn = people.pairs(number, size=size, seed=seed)
         poses = (drawn[key].to(device) for key in ("source", "source_pose", "target_pose"))
@@ -224,15 +238,25 @@ def show(frame: pandas.DataFrame) -> str:
         frame: as `matrix` gives it.
 
     Returns:
-        One text. "+12 % (0.8)" is a change of 12 % of the reference, or 0.8 of the paper's gap
-        between Bi-Sample and Full; psnr changes in dB; empty = not touched.
+        One text. "+12 % (+0.8)" is a change of 12 % of the reference, or 0.8 of the paper's gap
+        between Bi-Sample and Full; psnr changes in dB; empty = not touched or not measured. Below
+        the table every note, with the rows that it is about.
     """
     names = [name for name in frame if f"{name} change" in frame]
-    rows = [["convention", *names, "note"]]
+    table = [["convention", *names]]
+    notes: dict[str, list[str]] = {}
     for convention, row in frame.iterrows():
         cells = [_cell(frame, convention, name) for name in names]
-        rows.append([str(convention), *cells, str(row["note"])])
-    return ledger.table(rows)
+        if any(cells):
+            table.append([str(convention), *cells])
+        if row["note"]:
+            notes.setdefault(str(row["note"]), []).append(str(convention))
+    lines = [f"{note}: {_some(about)}" for note, about in notes.items()]
+    return ledger.table(table) + "".join(f"\n{line}" for line in lines) + "\n"
+
+
+def _some(names: list[str]) -> str:
+    return f"{len(names)} of the rows" if len(names) > 6 else "; ".join(names)
 
 
 def _cell(frame: pandas.DataFrame, convention: str, name: str) -> str:
@@ -257,8 +281,12 @@ def record(frame: pandas.DataFrame, about: Mapping[str, Any], device: Any = "cpu
     """
     names = [name for name in frame if f"{name} change" in frame]
     first = {name: float(frame.loc[REFERENCE, name]) for name in names}
-    table = json.loads(frame.reset_index().to_json(orient="records", double_precision=15))
-    return ledger.write_run(RUN, first, dict(about), device=device, table=table)
+    return ledger.write_run(RUN, first, dict(about), device=device, table=plain(frame))
+
+
+def plain(frame: pandas.DataFrame) -> list[dict[str, Any]]:
+    """A matrix as rows that JSON can hold; not a number becomes null."""
+    return json.loads(frame.reset_index().to_json(orient="records", double_precision=15))
 
 
 def recorded() -> pandas.DataFrame:

@@ -62,7 +62,9 @@ def test_every_row_has_a_number_or_a_reason(frame):
     assert frame.index.is_unique
     empty = frame[list(MEASURES)].isna().all(axis=1)
     assert (frame.note[empty] != "").all()
-    assert list(frame.index[empty]) == ["last incomplete batch of 64 left out"]
+    assert [name for name in frame.index[empty] if not name.startswith("LPIPS")] == [
+        "last incomplete batch of 64 left out"
+    ]
     assert len(frame) > 40
 
 
@@ -78,7 +80,7 @@ def test_a_gap_is_the_papers_between_its_two_best(frame):
 def test_a_convention_touches_what_it_is_about_and_nothing_else(frame):
     touched = lambda row: {name for name in MEASURES if not math.isnan(frame.loc[row, name])}  # noqa: E731
     assert touched("SSIM, data range 2") == {"ssim"}
-    assert touched("L1 as Σ|a − b| / Σ(a + b)") == {"l1"}
+    assert touched("L1 relative to the sum of both") == {"l1"}
     assert touched("against sources") == {"sets"}
     assert touched("half as many pairs") == {"sets"}
     assert touched("generated as JPEG 95 4:4:4") == set(MEASURES)
@@ -216,12 +218,7 @@ def test_people_are_drawn_large_and_shrunk(tmp_path, monkeypatch):
     assert ledger.read("protocol")["results"]["l1"] == frame.l1.iloc[0]
     pandas.testing.assert_frame_equal(protocol.recorded(), frame, check_exact=False, rtol=1e-12)
     lines = protocol.show(frame).splitlines()
-    assert [cell.strip() for cell in lines[0].split("|")[1:-1]] == [
-        "convention",
-        "l1",
-        "sets",
-        "note",
-    ]
+    assert lines[0].replace("|", " ").split() == ["convention", "l1", "sets"]
     name = "generated as JPEG 75 4:2:0"
     change, gaps = frame.loc[name, ["sets change", "sets gaps"]]
     line = next(line for line in lines if name in line)
