@@ -1,150 +1,65 @@
 """What a model, or a set of pictures, is worth: every metric of the project, pair by pair.
 
-One rule holds throughout: a result that has a value for each pair is the mean over the pairs, each
-counting alike, so that a bootstrap over pairs estimates what the table shows. The training's log
-(`gfla.measure`) and the functions of `gfla.metrics` by default pool the pixels of all pairs
-instead; the two differ a little, because pairs differ in how many pixels count.
+One rule holds throughout: a result that has a value for each pair is their mean, so that a
+bootstrap over pairs estimates what the table shows. Among pictures every pair counts alike. In what
+is measured over visible pixels every pixel counts alike, as in `gfla.metrics` and in the training's
+log, since a body that turned round may show a dozen of them: there the value of a pair is its own
+mean times its number of visible pixels over the mean number, which is its part in the pooled mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gfla import flow_metrics, inception, metrics, perceptual, trunks
 from gfla.data import people
+from gfla.features import JUDGES, load_features
+from gfla.frechet import frechet
+from gfla.meanings import METRICS, Metric
+from gfla.sampling import warp
+from gfla.storage import CheckpointError
 
 if TYPE_CHECKING:
-    from gfla.types import Image, Mask
+    from gfla.model import Output
+    from gfla.types import Flow, Image, Mask
 
-ENCODERS = ("judge", "augmented")  # of gfla.features.load_features; neither is used by a loss
+__all__ = [
+    "ENCODERS", "METRICS", "Judgement", "Metric", "PictureJudge", "judge", "judge_images",
+]  # fmt: skip
 
-
-class Metric(NamedTuple):
-    """What a number means."""
-
-    definition: str  # one sentence
-    range: str
-    direction: str  # "lower" or "higher" is better; "none": a reference that others are read beside
-    source: str
+BATCH = 16  # pairs judged together
+ENCODERS = JUDGES  # encoders that no loss uses
 
 
 class Judgement(NamedTuple):
     """What was found."""
 
     results: dict[str, float]  # keys of METRICS; absent where a model or the disk has no such thing
-    pairs: dict[str, list[float]]  # key -> a value for each pair; the result is their mean
+    pairs: dict[str, list[float]]  # key -> a value for each pair; their mean is the result
     notes: tuple[str, ...] = ()  # what is absent, and why
 
 
-_WANG = "Wang et al. 2004, by scikit-image"
-_LPIPS_FORM = "LPIPS's formula without its learned heads (Zhang et al. 2018) over an own encoder"
-_FRECHET = "Fréchet distance as in FID (Heusel et al. 2017), over an own encoder"
-_PROJECT = "this project"
-_FLOW = "end-point error of the optical-flow literature (Middlebury benchmark)"
-_ATTENDED = "; of the flow plus the expected offset of the attention"
-_ABOUT = {
-    "judge": "an encoder of another seed and width, trained on true correspondences, in no loss",
-    "augmented": "an encoder trained by augmentation only, no true correspondences, in no loss",
-}
-
-
-def _pictures() -> dict[str, Metric]:
-    """The metrics of pictures: each over the whole picture and over the true foreground."""
-    own: dict[str, Metric] = {
-        "l1": Metric(
-            "mean absolute difference from the true picture, as a share of the value range",
-            "0 … 1", "lower", "the authors' L1 (docs/spec.md section 9)",
-        ),
-        "psnr": Metric(
-            "mean square error below full scale, in decibels", "0 … ∞ dB", "higher",
-            "textbook formula, as scikit-image's with data range 1",
-        ),
-        "ssim": Metric(
-            "means, contrasts and correlation of Gaussian windows of 11 pixels compared",
-            "-1 … 1", "higher", _WANG,
-        ),
-    }  # fmt: skip
-    for name, encoder in _ABOUT.items():
-        own[f"{name}_distance"] = Metric(
-            f"mean squared difference of unit-length features of {encoder}",
-            "0 … 2", "lower", _LPIPS_FORM,
-        )  # fmt: skip
-        own[f"{name}_frechet"] = Metric(
-            f"distance of the two sets' Gaussians of mean features of {encoder}",
-            "0 … ∞", "lower", _FRECHET,
-        )  # fmt: skip
-    own["lpips"] = Metric(
-        "learned perceptual distance, version 0.1 over AlexNet", "0 … about 1", "lower",
-        "Zhang et al. 2018, by the lpips package with a verified trunk",
-    )  # fmt: skip
-    both = {}
-    for name, metric in own.items():
-        both[name] = metric
-        both[f"{name}_foreground"] = metric._replace(
-            definition=f"{metric.definition}; over the person of the true picture only"
-        )
-    return both
-
-
-METRICS: dict[str, Metric] = _pictures() | {
-    "fid": Metric(
-        "distance of the two sets' Gaussians of the FID Inception's features",
-        "0 … ∞", "lower", "Heusel et al. 2017, with verified weights",
-    ),
-    "score": Metric(
-        "L1 over visible pixels on the scale from warping by the true flow (0) to copying the "
-        "source in place (1)",
-        "unbounded", "lower", _PROJECT,
-    ),
-    "flow_error": Metric(
-        "mean distance, over visible pixels, between where the flow takes a pixel from and where "
-        "it truly comes from",
-        "0 … ∞ px", "lower", _FLOW,
-    ),
-    "flow_ratio": Metric("flow_error over that of a flow of zero", "0 … ∞", "lower", _PROJECT),
-    "within_2px": Metric(
-        "share of visible pixels that are taken from within 2 image pixels of the truth",
-        "0 … 1", "higher", _PROJECT,
-    ),
-    "flow_error_attended": Metric(
-        "mean distance, over visible pixels, between source position and truth" + _ATTENDED,
-        "0 … ∞ px", "lower", _FLOW,
-    ),
-    "flow_ratio_attended": Metric(
-        "flow_error_attended over that of a flow of zero", "0 … ∞", "lower", _PROJECT
-    ),
-    "within_2px_attended": Metric(
-        "share of visible pixels taken from within 2 image pixels of the truth" + _ATTENDED,
-        "0 … 1", "higher", _PROJECT,
-    ),
-    "occlusion_iou": Metric(
-        "pixels of the person that the mask and the truth call visible, over those that either "
-        "calls so",
-        "0 … 1", "higher", "Jaccard index",
-    ),
-    "occlusion_average_precision": Metric(
-        "area under the precision-recall curve of the mask over the person, all pairs pooled",
-        "0 … 1", "higher", "information retrieval; no interpolation",
-    ),
-    "occlusion_visible_share": Metric(
-        "share of the person that the source shows: the average precision of a mask that knows "
-        "nothing, and the IoU of one that is all visible",
-        "0 … 1", "none", _PROJECT,
-    ),
-}  # fmt: skip
-
-
 class PictureJudge:
-    """Judges pictures against true ones, batch by batch, in the memory of a few batches.
+    """Judges pictures against true ones, batch by batch; of each batch only numbers are kept.
 
     Args:
         count: how many pairs will come; decides which distances of sets can be estimated.
         encoders: name -> network, for the distances ``{name}_distance`` and ``{name}_frechet``;
             None takes those of `ENCODERS` that are on disk, and notes the others.
-        device: where the encoders work.
+        device: where the networks work.
+
+    Raises:
+        ValueError: a count below 1.
+
+    >>> judge = PictureJudge(2, encoders={})
+    >>> judge.add(torch.zeros(2, 3, 16, 16), torch.full((2, 3, 16, 16), 0.2))
+    >>> judge.judgement().results["psnr"]
+    20.0
     """
 
     def __init__(
@@ -153,15 +68,105 @@ class PictureJudge:
         encoders: Mapping[str, nn.Module] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        raise NotImplementedError
+        if count < 1:
+            raise ValueError(f"count is {count}: at least one pair is needed")
+        self.count, self.device = count, torch.device(device)
+        self._notes: list[str] = []
+        self._pairs: dict[str, list[Tensor]] = defaultdict(list)  # key -> (B,) of each batch
+        self._sets: dict[str, list[Tensor]] = defaultdict(list)  # key -> (B, 2, C): ours, true
+        found = self._own_encoders() if encoders is None else encoders
+        self.encoders = {name: network.to(self.device) for name, network in found.items()}
+        self._lpips = self._published("lpips", trunks.load_lpips) is not None
+        self._inception = None
+        if count > inception.FEATURES:
+            self._inception = self._published("fid", trunks.load_inception)
+        else:
+            self._note(f"fid: {count} pairs are too few for its {inception.FEATURES} features")
 
     def add(self, images: Image, targets: Image, masks: Mask | None = None) -> None:
-        """Judge a batch: images and targets (B, 3, H, W) in [-1, 1], masks (B, 1, H, W)."""
-        raise NotImplementedError
+        """Judge a batch.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+            targets: the true pictures, of the same shape and range.
+            masks: (B, 1, H, W) in [0, 1], the person in the target; with it the `_foreground`
+                metrics are found too. Give it with every batch or with none.
+
+        Raises:
+            ValueError: shapes that do not fit, or values outside [-1, 1].
+        """
+        perceptual.check_pictures(images, targets, masks)
+        regions = {"": None} | ({} if masks is None else {"_foreground": masks})
+        for end, mask in regions.items():
+            for metric in (metrics.l1, metrics.psnr, metrics.ssim):
+                value = metric(images, targets, mask, reduction="pairs")
+                self._pairs[metric.__name__ + end].append(value)
+        for name, encoder in self.encoders.items():
+            both = [perceptual.taps(x, encoder) for x in (images, targets)]
+            for end, mask in regions.items():
+                distance = perceptual.tap_distance(*both, mask)
+                self._pairs[f"{name}_distance{end}"].append(distance)
+                features = [perceptual.pool(seen, mask) for seen in both]
+                self._sets[f"{name}_frechet{end}"].append(torch.stack(features, 1))
+        if self._lpips:
+            for end, mask in regions.items():
+                x, y = images.to(self.device), targets.to(self.device)
+                self._pairs["lpips" + end].append(perceptual.lpips(x, y, mask, reduction="pairs"))
+        if self._inception is not None:
+            features = [
+                perceptual.inception_features(x.to(self.device), self._inception)
+                for x in (images, targets)
+            ]
+            self._sets["fid"].append(torch.stack(features, 1))
 
     def judgement(self) -> Judgement:
-        """Everything found; the metrics of pictures among METRICS, foreground if masks came."""
-        raise NotImplementedError
+        """Everything found, in the order of METRICS; notes say what is absent, and why.
+
+        Raises:
+            ValueError: other than `count` pairs came, or masks with some batches only.
+        """
+        notes = list(self._notes)
+        values = {name: torch.cat(parts) for name, parts in self._pairs.items()}
+        for name, found in values.items():
+            if len(found) != self.count:
+                raise ValueError(
+                    f"{len(found)} pairs came with {name}, {self.count} were expected: add every "
+                    "pair, and masks with all batches or with none"
+                )
+        results = {name: _mean(name, found, notes) for name, found in values.items()}
+        for name, parts in self._sets.items():
+            ours, theirs = torch.cat(parts).unbind(1)  # (N, C) each
+            kept = torch.isfinite(theirs[:, 0])  # not those whose mask is empty
+            try:
+                results[name] = frechet(ours[kept], theirs[kept])
+            except ValueError as error:
+                notes.append(f"{name}: {error}")
+        pairs = {name: found.tolist() for name, found in values.items()}
+        return Judgement(_ordered(results), _ordered(pairs), tuple(notes))
+
+    def _own_encoders(self) -> dict[str, nn.Module]:
+        found = {}
+        for name in ENCODERS:
+            try:
+                found[name] = load_features(name)
+            except FileNotFoundError:  # whose message names a place on this machine
+                self._note(f"{name}_distance, {name}_frechet: the encoder {name!r} is not there")
+        return found
+
+    def _published(self, name: str, load: Callable[[], Any]) -> Any:
+        """What `load` gives, None if the verified weights are not there."""
+        try:
+            return load()
+        except FileNotFoundError:
+            self._note(f"{name}: its published weights are not on this machine")
+        except CheckpointError:
+            self._note(f"{name}: the weights found under its name have another checksum")
+        except ImportError:
+            self._note(f"{name}: the package is not installed")
+        return None
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
 
 
 def judge_images(
@@ -171,8 +176,26 @@ def judge_images(
     encoders: Mapping[str, nn.Module] | None = None,
     device: str | torch.device = "cpu",
 ) -> Judgement:
-    """`PictureJudge` for pictures that are at hand as tensors."""
-    raise NotImplementedError
+    """`PictureJudge` for pictures that are at hand as tensors.
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1].
+        targets: the true pictures, of the same shape and range.
+        masks: (B, 1, H, W) in [0, 1], the person in the target; None leaves `_foreground` out.
+        encoders, device: as `PictureJudge`.
+
+    Returns:
+        Judgement with the metrics of pictures.
+
+    Raises:
+        ValueError: shapes that do not fit, or values outside [-1, 1].
+    """
+    perceptual.check_pictures(images, targets, masks)
+    work = PictureJudge(len(images), encoders, device)
+    for k in range(0, len(images), BATCH):
+        part = slice(k, k + BATCH)
+        work.add(images[part], targets[part], None if masks is None else masks[part])
+    return work.judgement()
 
 
 def judge(
@@ -182,5 +205,126 @@ def judge(
     device: str | torch.device | None = None,
     encoders: Mapping[str, nn.Module] | None = None,
 ) -> Judgement:
-    """Every metric of a model on held-out people, whichever of the four models it is."""
-    raise NotImplementedError
+    """Every metric of a model on held-out people, whichever of the four models it is.
+
+    Args:
+        model: of `gfla.model`, with parameters in float32; left in the mode it was in.
+        count: number of pairs, at the model's size.
+        first: seed of the first batch of 16 pairs, one of the measuring seeds; the same `first`
+            and `count` always give the same pairs.
+        device: where to work, and where the model is left; None means where it is.
+        encoders: as `PictureJudge`.
+
+    Returns:
+        Judgement. Absent are: for the model without attention everything of flow and occlusion;
+        the `_attended` metrics unless the model chooses inside a patch; what the notes say.
+
+    Raises:
+        ValueError: a seed that belongs to training, a count below 1, or a model not in float32.
+
+    In float32 without TF32 and autocast, in eval mode, with deterministic kernels of cuDNN.
+    """
+    if first < people.MEASURING_SEEDS:
+        raise ValueError(f"first is {first}: measuring seeds begin at {people.MEASURING_SEEDS:,}")
+    parameter = next(model.parameters())
+    if parameter.dtype != torch.float32:
+        raise ValueError(f"the model is in {parameter.dtype}, expected float32: model.float()")
+    device = parameter.device if device is None else torch.device(device)
+    pictures, truth = PictureJudge(count, encoders, device), _TruthJudge()
+    training = model.training
+    model.to(device).eval()
+    exact = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False), exact:
+            for k in range(0, count, BATCH):
+                size = min(BATCH, count - k)
+                batch = people.pairs(size, size=model.size, seed=first + k, device=device)
+                output = model(batch["source"], batch["source_pose"], batch["target_pose"])
+                pictures.add(output.image, batch["target"], batch["foreground"])
+                truth.add(output, batch)
+    finally:
+        model.train(training)
+    found, measured = pictures.judgement(), truth.judgement()
+    return Judgement(
+        _ordered(found.results | measured.results),
+        _ordered(found.pairs | measured.pairs),
+        found.notes,
+    )
+
+
+class _TruthJudge:
+    """Judges flows, masks and pictures against the truth that procedural people come with."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, list[Tensor]] = defaultdict(list)  # key -> (B,) of each batch
+        self._masks: list[tuple[Tensor, Tensor, Tensor]] = []  # ours, visible, foreground
+
+    def add(self, output: Output, batch: Mapping[str, Tensor]) -> None:
+        """Judge a model's output for a batch of `gfla.data.people.pairs`."""
+        self._pairs["pixels"].append(batch["visible"].sum((1, 2, 3)).double().cpu())
+        true_warp = warp(batch["source"], batch["flow"])
+        pictures = {"ours": output.image, "copy": batch["source"], "warp": true_warp}
+        for name, image in pictures.items():
+            self._add(name, metrics.l1, image, batch["target"], batch)
+        if output.flows:
+            flow = output.flows[-1]
+            self._add_flow("", flow, batch)
+            if output.weights and output.weights[-1].shape[1] > 1:  # more to choose than one tap
+                offset = flow_metrics.expected_offset(output.weights[-1])
+                self._add_flow("_attended", flow + offset, batch)
+            truth = batch["flow"]
+            self._add("zero", flow_metrics.endpoint_error, torch.zeros_like(truth), truth, batch)
+        if output.masks:
+            masks = output.masks[-1], batch["visible"], batch["foreground"]
+            self._masks.append(tuple(mask.cpu() for mask in masks))
+
+    def judgement(self) -> Judgement:
+        """The score, and what concerns flow and occlusion where there are any."""
+        values = {name: torch.cat(parts) for name, parts in self._pairs.items()}
+        pixels = values.pop("pixels")
+        share = pixels / pixels.mean()  # the mean of share * value is the mean over all pixels
+        values = {k: torch.where(pixels > 0, share * v, 0.0) for k, v in values.items()}
+        span = values["copy"].mean() - values["warp"].mean()
+        found = {"score": (values["ours"] - values["warp"]) / span}  # the mean is ours on the scale
+        for end in ("", "_attended"):
+            if "flow_error" + end in values:
+                for name in ("flow_error", "within_2px"):
+                    found[name + end] = values[name + end]
+                found["flow_ratio" + end] = values["flow_error" + end] / values["zero"].mean()
+        results = {name: float(value.mean()) for name, value in found.items()}
+        if self._masks:
+            mask, visible, foreground = (torch.cat(parts) for parts in zip(*self._masks))
+            scores = flow_metrics.occlusion_scores(mask, visible, where=foreground)
+            for name in ("iou", "average_precision", "visible_share"):
+                results[f"occlusion_{name}"] = scores[name]
+        return Judgement(results, {name: value.tolist() for name, value in found.items()})
+
+    def _add_flow(self, end: str, flow: Flow, batch: Mapping[str, Tensor]) -> None:
+        truth = batch["flow"]
+        self._add("flow_error" + end, flow_metrics.endpoint_error, flow, truth, batch)
+        self._add("within_2px" + end, flow_metrics.share_within, flow, truth, batch)
+
+    def _add(
+        self,
+        name: str,
+        metric: Callable[..., Any],
+        ours: Tensor,
+        truth: Tensor,
+        batch: Mapping[str, Tensor],
+    ) -> None:
+        self._pairs[name].append(metric(ours, truth, batch["visible"], reduction="pairs"))
+
+
+def _mean(name: str, values: Tensor, notes: list[str]) -> float:
+    """Mean of the finite values; if there is none, what there is."""
+    finite = values[torch.isfinite(values)]
+    if left := len(values) - len(finite):
+        notes.append(f"{name}: {left} of {len(values)} pairs left out, not finite")
+    return float(finite.mean()) if len(finite) else float(values[0])
+
+
+def _ordered(found: Mapping[str, Any]) -> dict[str, Any]:
+    """In the order of METRICS, then what METRICS does not know."""
+    return {name: found[name] for name in [*METRICS, *found] if name in found}

@@ -8,7 +8,7 @@ number of the one kind can never be compared with one of the other, and must not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +113,9 @@ def encoder_frechet(
     found = []
     for pictures in (images, references):
         parts = [
-            pooled(pictures[part], encoder, None if masks is None else masks[part])
+            pool(
+                taps(pictures[part], encoder, [FRECHET_TAP]), None if masks is None else masks[part]
+            )
             for part in _batches(len(pictures))
         ]
         found.append(torch.cat(parts))
@@ -219,9 +221,9 @@ def inception_features(images: Image, network: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
-def taps(image: Image, encoder: nn.Module) -> dict[str, Features]:
-    """What the encoder sees at the five taps of `encoder_distance`."""
-    return encoder(image.to(next(encoder.parameters()).device), TAPS)
+def taps(image: Image, encoder: nn.Module, names: Sequence[str] = TAPS) -> dict[str, Features]:
+    """What the encoder sees, on the device of its parameters, at the taps of `encoder_distance`."""
+    return encoder(image.to(next(encoder.parameters()).device), names)
 
 
 @torch.no_grad()
@@ -244,11 +246,9 @@ def tap_distance(
     return total / len(ours)
 
 
-@torch.no_grad()
-def pooled(image: Image, encoder: nn.Module, mask: Mask | None = None) -> Tensor:
-    """Mean features of relu4_1 of each picture, (B, C) float64 on the CPU."""
-    image = image.to(next(encoder.parameters()).device)
-    return area_mean(encoder(image, [FRECHET_TAP])[FRECHET_TAP], mask)
+def pool(seen: Mapping[str, Features], mask: Mask | None = None) -> Tensor:
+    """Of what `taps` gave the mean features that `encoder_frechet` compares, (B, C)."""
+    return area_mean(seen[FRECHET_TAP], mask)
 
 
 def area_mean(features: Features, mask: Mask | None = None) -> Tensor:
