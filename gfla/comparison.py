@@ -54,9 +54,10 @@ def paired_difference(a, b, draws: int = 10_000, seed: int = 0) -> Difference:
     one and the same in one case of nine, so that the 95 % interval is the range of the three
     differences, which covers a median of 0 in only 1 − 2·2⁻³ = 75 % (`range_coverage`). Three
     seeds that agree in sign happen by chance in one case of four; a sign test could not reach 5 %
-    below six seeds. So read the interval together with `per_seed` and `agreeing`; it says whether
-    one more training and other people would likely show the same sign, and not more. What seed and
-    pair do only together counts more than once (Owen 2007), which widens it a little.
+    below six seeds. What seed and pair do only together enters the variance up to three times
+    (Owen 2007): where that decides, the interval is too wide. So read it together with `per_seed`
+    and `agreeing`; it says whether one more training and other people would likely show the same
+    sign, and not more.
 
     Args:
         a: (seeds, pairs) a metric of one model, a row for each training seed, a column for each

@@ -38,9 +38,11 @@ def record(model, seed, variant="", pairs=PAIRS, steps=600, worse=0.0, **more):
             "sampling_correctness": 0.04 if model == "full" else 0.05,
             "measured_l1_ratio": results["score"] + MEANS[model] * np.exp(-step / 200) + luck,
         }
-        | ({"measured_flow_ratio": 0.4 + MEANS[model] * np.exp(-step / 200)} if model != "baseline" else {})
         for step in range(100, steps + 1, 100)
     ]  # fmt: skip
+    if model != "baseline":
+        for row in history:
+            row["measured_flow_ratio"] = 0.4 + MEANS[model] * np.exp(-row["step"] / 200)
     name = f"ablation-{model}{'-' if variant else ''}{variant}-{seed}"
     flow_steps = 1000 if model in ("full", "bilinear") else 0
     facts = {

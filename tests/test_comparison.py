@@ -38,6 +38,11 @@ def test_with_three_seeds_that_decide_it_covers_as_little_as_the_docstring_admit
     assert found < 0.85
 
 
+def test_what_seed_and_pair_do_only_together_makes_it_too_wide():
+    found = coverage(200, seeds=3, pairs=60, seed_spread=0.0, pair_spread=0.0, noise=1.0)
+    assert found >= 0.98
+
+
 def test_seeds_alone_would_promise_too_much():
     random = np.random.default_rng(2)
     a, b = models(random, 6, 40, 0.0, 1.0, 0.1, 0.0)
