@@ -58,6 +58,7 @@ class _Guided(_Way):
     def join(
         self, source_features: Features, target_features: Features, flow: Flow, mask: Mask
     ) -> Joined:
+        """Take from the source where `flow` says, as much as `mask` says."""
         attended, weights = self(source_features, target_features, flow)
         return Joined(_blend(target_features, attended, mask), flow, mask, weights)
 
@@ -221,6 +222,7 @@ class GlobalAttention(_Way):
         flow: None = None,
         mask: None = None,
     ) -> Joined:
+        """Take from the source where alike features are, as much as the gate says."""
         attended, flow = self(source_features, target_features)
         mask = torch.sigmoid(self.gate(torch.cat([target_features, attended], 1)))
         return Joined(_blend(target_features, attended, mask), flow, mask, None)
@@ -284,6 +286,7 @@ class Concatenation(_Way):
         flow: None = None,
         mask: None = None,
     ) -> Joined:
+        """Mix source and target of the same place."""
         return Joined(self(source_features, target_features), None, None, None)
 
 

@@ -334,7 +334,11 @@ def _check(config: Config) -> None:
     missing = set(levels) - {level for level, _ in config.features.correctness_taps}
     need(not missing, f"correctness_taps lack the level(s) {sorted(missing)} of kernel_sizes")
     need(config.data.batch >= 1, f"batch={config.data.batch}: expected at least 1")
-    optim = config.optim
+    name, optim = config.features.name, config.optim
+    need(
+        name in ("people", "vgg19"),
+        f"features.name={name!r}: losses look through people or vgg19; what judges must not train",
+    )
     need(optim.gan in ("lsgan", "hinge"), f"gan={optim.gan!r}: choose lsgan or hinge")
     need(
         optim.sampling in ("gaussian", "bilinear"),

@@ -118,14 +118,9 @@ class GFLA(nn.Module):
         self.flow = NoFlow()
         if way.guided:
             self.flow = FlowEstimator(
-                image_channels,
-                pose_channels,
-                flow_base,
-                flow_cap,
-                flow_depth,
-                tuple(kernel_sizes),
-                mask_start,
-            )
+                image_channels, pose_channels, flow_base, flow_cap, flow_depth,
+                tuple(kernel_sizes), mask_start,
+            )  # fmt: skip
         self.renderer = Renderer(
             image_channels,
             pose_channels,

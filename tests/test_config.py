@@ -11,6 +11,7 @@ import torch
 import gfla.config
 from gfla.config import WITHOUT_FLOW, Config, from_dict, override, pick_device, preset
 from gfla.discriminator import Discriminator
+from gfla.features import JUDGES
 from gfla.model import GFLA
 
 PRESETS = ("tiny", "small", "fashion", "market")
@@ -154,3 +155,9 @@ def test_the_ways_without_flow_are_those_that_are_not_guided():
     from gfla.model import ATTENTION
 
     assert set(WITHOUT_FLOW) == {name for name, way in ATTENTION.items() if not way.guided}
+
+
+def test_an_encoder_that_judges_cannot_train():
+    for name in JUDGES:
+        with pytest.raises(ValueError, match="must not train"):
+            preset("small", **{"features.name": name})
