@@ -308,65 +308,72 @@ def pick_device(name: str = "auto"):
     return torch.device(name)
 
 
+def _need(good: bool, text: str) -> None:
+    """Refuse a configuration that is not `good`, with `text`."""
+    if not good:
+        raise ValueError(text)
+
+
 def _check(config: Config) -> None:
     """Refuse what could only fail later, or silently mean something else."""
-
-    def need(good: bool, text: str):
-        if not good:
-            raise ValueError(text)
-
     model, size = config.model, config.data.size
     stride = 2 ** max(model.flow_depth, model.depth)
-    need(len(size) == 2 and min(size) > 0, f"size={size!r}: expected (H, W) in pixels")
-    need(
+    _need(len(size) == 2 and min(size) > 0, f"size={size!r}: expected (H, W) in pixels")
+    _need(
         all(s % stride == 0 for s in size),
         f"size={size!r}: H and W must divide by {stride} (2**depth); change size or flow_depth",
     )
     levels = [level for level, _ in model.kernel_sizes]
-    need(
+    _need(
         levels and all(1 <= level <= model.depth for level in levels),
         f"kernel_sizes={model.kernel_sizes!r}: levels lie in 1..depth={model.depth}",
     )
-    need(
+    _need(
         max(levels) < model.flow_depth,
         f"kernel_sizes={model.kernel_sizes!r}: levels lie below flow_depth={model.flow_depth}",
     )
     missing = set(levels) - {level for level, _ in config.features.correctness_taps}
-    need(not missing, f"correctness_taps lack the level(s) {sorted(missing)} of kernel_sizes")
-    need(config.data.batch >= 1, f"batch={config.data.batch}: expected at least 1")
+    _need(not missing, f"correctness_taps lack the level(s) {sorted(missing)} of kernel_sizes")
+    _need(config.data.batch >= 1, f"batch={config.data.batch}: expected at least 1")
     name, optim = config.features.name, config.optim
-    need(
+    _need(
         name in ("people", "vgg19"),
         f"features.name={name!r}: losses look through people or vgg19; what judges must not train",
     )
-    need(optim.gan in ("lsgan", "hinge"), f"gan={optim.gan!r}: choose lsgan or hinge")
-    need(
+    _need(optim.gan in ("lsgan", "hinge"), f"gan={optim.gan!r}: choose lsgan or hinge")
+    _need(
         optim.sampling in ("gaussian", "bilinear"),
         f"sampling={optim.sampling!r}: choose gaussian or bilinear",
     )
-    need(
+    _need(
         optim.precision in ("float32", "bfloat16"),
         f"precision={optim.precision!r}: choose float32 or bfloat16",
     )
-    need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
-    need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")
+    _need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
+    _need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")
     for name in ("log_every", "checkpoint_every"):
         value = getattr(config.log, name)
-        need(value >= 1, f"{name}={value}: expected at least 1")
+        _need(value >= 1, f"{name}={value}: expected at least 1")
+    _check_stages(config)
+
+
+def _check_stages(config: Config) -> None:
+    """Refuse losses that a stage or a model cannot have, and stages that cannot run."""
+    model = config.model
     picture = set(config.flow.weights()) - {"sampling_correctness", "affine_regularization"}
-    need(not picture, f"stage flow makes no picture: set its {sorted(picture)} to 0")
+    _need(not picture, f"stage flow makes no picture: set its {sorted(picture)} to 0")
     judged = set(config.full.weights()) & {"sampling_correctness", "affine_regularization"}
-    need(
+    _need(
         not judged or model.attention not in WITHOUT_FLOW,
         f"attention={model.attention!r} has no flow to judge: set "
         f"{' and '.join(f'full.{name}' for name in sorted(judged))} to 0",
     )
     for name in STAGES:
         stage = config.stage(name)
-        need(bool(stage.weights()), f"stage {name} has no loss: give one of {TERMS} a weight")
-        need(stage.steps >= 1, f"{name}.steps={stage.steps}: expected at least 1")
-        need(stage.lr > 0, f"{name}.lr={stage.lr}: expected a positive number")
-        need(
+        _need(bool(stage.weights()), f"stage {name} has no loss: give one of {TERMS} a weight")
+        _need(stage.steps >= 1, f"{name}.steps={stage.steps}: expected at least 1")
+        _need(stage.lr > 0, f"{name}.lr={stage.lr}: expected a positive number")
+        _need(
             stage.schedule in ("constant", "cosine"),
             f"{name}.schedule={stage.schedule!r}: choose constant or cosine",
         )
