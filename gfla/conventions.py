@@ -204,9 +204,9 @@ def unpublished(name: str) -> str:
         name: of `gfla.trunks.TRUNKS`.
     """
     try:
-        if name != "inception":
-            trunks.import_lpips()
         trunks.verified(name)
+        if name != "inception":
+            trunks.import_lpips()  # takes seconds, so it comes second
     except FileNotFoundError:  # whose message names a place on this machine
         return "its published weights are not on this machine"
     except CheckpointError:

@@ -27,20 +27,29 @@ from gfla.judging import METRICS
 from gfla.pairing import DAMAGED
 from gfla.scoring import PEOPLE, Evaluation
 
+SAMPLE = "data/sample"  # what a model is scored on unless told otherwise
+PERSON = "_foreground"  # ends the names of what is measured over the person only
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 def table(results: dict[str, float]) -> str:
     """The results as a Markdown table with the direction and the meaning of each.
 
-    >>> print(table({"l1": 0.0625}).splitlines()[2][:24])
-    | l1     | 0.0625 | ↓
+    Args:
+        results: name of `gfla.judging.METRICS` -> value; what is over the person only
+            (`…_foreground`) stands in a column of its own beside what is over the whole picture.
+
+    >>> print(table({"l1": 0.0625, "l1_foreground": 0.25}).splitlines()[2][:31])
+    | l1     | 0.0625 | 0.25   | ↓
     """
-    rows = [["metric", "value", "better", "what it is"]]
-    for name, value in results.items():
+    person = {name.removesuffix(PERSON): v for name, v in results.items() if name.endswith(PERSON)}
+    rows = [["metric", "value", *(["person"] if person else []), "better", "what it is"]]
+    for name in dict.fromkeys(name.removesuffix(PERSON) for name in results):
+        values = [results.get(name), *([person.get(name)] if person else [])]
+        cells = ["" if value is None else f"{value:.4g}" for value in values]
         about = METRICS[name]
         meaning = f"{about.definition} ({about.range})"
-        rows.append([name, f"{value:.4g}", ARROWS.get(about.direction, ""), meaning])
+        rows.append([name, *cells, ARROWS.get(about.direction, ""), meaning])
     return ledger.table(rows)
 
 
@@ -158,9 +167,9 @@ def _evaluated(args: argparse.Namespace, wanted: list[str], device: torch.device
     model = scoring.find_model(args.model)
     if args.against == "people":
         return scoring.evaluate_people(model, args.model, args.count or PEOPLE, **common)
-    root = args.against or _sample()
-    common["progress"] = not args.quiet
-    return scoring.evaluate_model(model, root, args.model, args.phase, args.count, **common)
+    root, common["progress"] = args.against or _sample(), not args.quiet
+    found = scoring.evaluate_model(model, root, args.model, args.phase, args.count, **common)
+    return found._replace(against=f"{args.against or SAMPLE}, {args.phase}")
 
 
 def _protocol(args: argparse.Namespace, wanted: list[str], device: torch.device) -> int:
@@ -172,7 +181,7 @@ def _protocol(args: argparse.Namespace, wanted: list[str], device: torch.device)
     print(", ".join(f"{key}: {value}" for key, value in about.items()), end="\n\n")
     print(protocol.show(frame))
     print("in brackets: the change in gaps between Bi-Sample and Full of the paper's Table 2")
-    for line in (*left_out_lines(left_out), *notes):
+    for line in (*left_out_lines(left_out), *(() if wanted else notes)):
         print(line)
     if args.out:
         print(f"written: {_write_matrix(args.out, frame, about, left_out, device)}")
@@ -186,7 +195,7 @@ def _scene(
 ) -> tuple[Scene, dict[str, list[str]], dict[str, Any]]:
     """The pictures for a protocol matrix, what was left out, and what to say about them."""
     count, bars = args.count or protocol.COUNT, not args.quiet
-    against = args.against or "data/sample"
+    against = args.against or SAMPLE
     if args.images:
         scene, left_out = scoring.folder_scene(args.images, against, args.resize, count, bars)
     else:
@@ -212,7 +221,7 @@ def _write_matrix(
 
 
 def _sample() -> Path:
-    return storage.root() / "data" / "sample"
+    return storage.root() / SAMPLE
 
 
 def _missing(found: Evaluation, wanted: Sequence[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gfla import checkpoint, journal, judging
+from gfla import checkpoint, journal, judging, storage
 from gfla.conventions import Scene
 from gfla.data.folders import DeepFashion, Market1501
 from gfla.judging import Judgement, PictureJudge
@@ -79,19 +79,22 @@ def evaluate_folders(
 def find_model(name: str) -> GFLA:
     """The model that is meant by a name of `gfla.load`, a safetensors file or a run's folder.
 
+    A name that ships goes before a file or folder of that name; `./people` is the folder.
+
     Raises:
         FileNotFoundError: a run that has not finished.
         ValueError: neither a path nor a model that ships; the message lists those that do.
     """
     path = Path(name)
-    if path.is_dir():
+    ships = f"{name}.safetensors" in storage.read_manifest()
+    if path.is_dir() and not ships:
         if not (path / journal.MODEL).is_file():
             raise FileNotFoundError(
                 f"{path} holds no {journal.MODEL}: the training in it has not finished; the same "
                 "`python -m gfla train` again goes on with it"
             )
         return checkpoint.load_model(path / journal.MODEL)
-    return checkpoint.load_model(path) if path.is_file() else load(name)
+    return checkpoint.load_model(path) if path.is_file() and not ships else load(name)
 
 
 def open_folder(root: str | Path, phase: str, size: tuple[int, int]) -> DeepFashion:
