@@ -58,7 +58,7 @@ class PictureJudge:
 
     >>> judge = PictureJudge(2, encoders={})
     >>> judge.add(torch.zeros(2, 3, 16, 16), torch.full((2, 3, 16, 16), 0.2))
-    >>> judge.judgement().results["psnr"]
+    >>> round(judge.judgement().results["psnr"], 4)
     20.0
     """
 
@@ -125,6 +125,8 @@ class PictureJudge:
         Raises:
             ValueError: other than `count` pairs came, or masks with some batches only.
         """
+        if not self._pairs:
+            raise ValueError(f"no pair came, {self.count} were expected: add them first")
         notes = list(self._notes)
         values = {name: torch.cat(parts) for name, parts in self._pairs.items()}
         for name, found in values.items():
