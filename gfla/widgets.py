@@ -50,14 +50,37 @@ def selectors(draw: Callable[..., Figure], **choices: Sequence) -> ipywidgets.VB
     Raises:
         ValueError: nothing to choose from.
     """
+    return _connect(draw, _lists(choices))
+
+
+def explorer(draw: Callable[..., Figure], ranks: int, **choices: Sequence) -> ipywidgets.VBox:
+    """Drop-down lists and a slider from the worst case to the best, above the figure they draw.
+
+    Args:
+        draw: called with one keyword argument per list, and with `rank`, 0 being the worst.
+        ranks: number of cases.
+        choices: keyword -> what may be chosen; the first is chosen at the start.
+    Returns:
+        the widget. What `draw` refuses, such as a metric that a model cannot have, is said below.
+    Raises:
+        ValueError: nothing to choose from, or no case.
+    """
+    if ranks < 1:
+        raise ValueError(f"{ranks} cases to explore: give at least one")
+    slider = ipywidgets.IntSlider(
+        value=0, min=0, max=ranks - 1, description="rank", continuous_update=False
+    )
+    return _connect(draw, _lists(choices) | {"rank": slider})
+
+
+def _lists(choices: Mapping[str, Sequence]) -> dict[str, ipywidgets.Widget]:
     for name, options in choices.items():
         if not len(options):
             raise ValueError(f"nothing to choose for {name!r}: give at least one option")
-    lists = {
+    return {
         name: ipywidgets.Dropdown(options=list(options), description=name)
         for name, options in choices.items()
     }
-    return _connect(draw, lists)
 
 
 def _connect(draw: Callable[..., Figure], controls: Mapping[str, ipywidgets.Widget]):

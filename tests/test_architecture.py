@@ -29,7 +29,7 @@ FLOORS = [
      "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
-     "ladder", "standings", "ablation_table", "ladder_figures", "ladder_strips",
+     "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]

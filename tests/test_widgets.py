@@ -65,6 +65,25 @@ def test_a_failing_drawing_keeps_the_last_picture_and_names_the_error():
     assert message.value == "" and picture.value != before
 
 
+def test_an_explorer_goes_from_the_worst_case_to_the_best():
+    calls = []
+    box = widgets.explorer(draw(calls), 4, metric=("l1", "psnr"), model=("full", "global"))
+    (metric, model, rank), _, _ = parts(box)
+    assert isinstance(metric, ipywidgets.Dropdown) and isinstance(rank, ipywidgets.IntSlider)
+    assert (rank.min, rank.max, rank.continuous_update) == (0, 3, False)
+    rank.value = 3
+    model.value = "global"
+    assert calls == [
+        (("metric", "l1"), ("model", "full"), ("rank", 0)),
+        (("metric", "l1"), ("model", "full"), ("rank", 3)),
+        (("metric", "l1"), ("model", "global"), ("rank", 3)),
+    ]
+
+
 def test_nothing_to_choose_is_refused():
     with pytest.raises(ValueError, match="'sample'"):
         widgets.selectors(draw([]), level=(1,), sample=())
+    with pytest.raises(ValueError, match="'metric'"):
+        widgets.explorer(draw([]), 3, metric=())
+    with pytest.raises(ValueError, match="0 cases"):
+        widgets.explorer(draw([]), 0, metric=("l1",))
