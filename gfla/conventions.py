@@ -26,6 +26,7 @@ PAPER = {
     "bilinear": {"fid": 12.143, "lpips": 0.2406},
 }
 REFERENCE = "reference"
+AUTHORS = "as the authors did, but that the quality of their ground truth's JPEG is not known"
 AUTHORS_BATCH = 64  # pictures; the authors' script leaves the last incomplete batch out
 
 
@@ -110,7 +111,13 @@ def _shrinking_rows(scene: Scene, images: Tensor) -> Iterator[Row]:
     if scene.originals is not None:
         true = jpeg(resize(scene.originals, size, "bicubic"), 75, "4:2:0")
         ours = jpeg(as_bytes(scene.images, cut=True), 75, "4:2:0")
-        yield Row("ground truth", name, ours, true, note="how the authors did it, as far as known")
+        yield Row(
+            "ground truth",
+            name,
+            ours,
+            true,
+            note=AUTHORS,
+        )
 
 
 def _narrow_rows(scene: Scene, images: Tensor, targets: Tensor) -> Iterator[Row]:

@@ -7,10 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import checkpoint, cli, evaluate, judging, ledger, pairing, scoring
+from gfla import checkpoint, cli, evaluate, judging, ledger, pairing, scoring, storage
 from gfla.config import preset
 from gfla.data.folders import DeepFashion
-from gfla.data.sample import write_sample
 from gfla.model import GFLA
 from gfla.pairing import DAMAGED, pair_folders
 
@@ -44,8 +43,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return write_sample(tmp_path_factory.mktemp("data") / "sample", count=1, tests=2)
+def sample():
+    return storage.root() / "data" / "sample"
 
 
 def ask(*words):
@@ -171,7 +170,7 @@ def test_a_model_on_files_is_the_model_on_their_tensors(model, sample, tmp_path,
     words = "--model", tmp_path / "tiny.safetensors", "--against", sample, "--metrics", PLAIN
     assert ask(*words, "--out", tmp_path / "found.json") == 0
     entry = json.loads((tmp_path / "found.json").read_text())
-    items = [DeepFashion(sample, "test", size=(32, 32))[i] for i in range(4)]
+    items = [DeepFashion(sample, "test", size=(32, 32))[i] for i in range(16)]
     source, pose, target_pose, target = (
         torch.stack([item[key] for item in items])
         for key in ("source", "source_pose", "target_pose", "target")
@@ -180,9 +179,9 @@ def test_a_model_on_files_is_the_model_on_their_tensors(model, sample, tmp_path,
         image = model(source, pose, target_pose).image
     expected = judging.judge_images(image, target, encoders={}).results
     assert entry["results"] == pytest.approx({key: expected[key] for key in PLAIN.split(",")})
-    assert len(entry["names"]) == 4 == len(entry["pairs"]["ssim"]) and entry["commit"]
+    assert len(entry["names"]) == 16 == len(entry["pairs"]["ssim"]) and entry["commit"]
     assert entry["size"] == [32, 32]
-    assert ask(*words, "--out", tmp_path / "found.csv", "--count", 3) == 0
+    assert ask(*words, "--out", tmp_path / "found.csv", "--count", 15) == 0
     rows = (tmp_path / "found.csv").read_text().splitlines()
     assert rows[0] == "metric,value,better,pictures,against,commit,device,date"
     assert [row.split(",")[0] for row in rows[1:]] == PLAIN.split(",")
@@ -195,7 +194,7 @@ def test_a_damaged_picture_of_a_data_set_costs_its_pairs(model, sample, tmp_path
     whole = (broken / "test" / name).read_bytes()
     (broken / "test" / name).write_bytes(whole[: len(whole) // 2])
     found = scoring.evaluate_model(model, broken, encoders={})
-    assert found.left_out == {DAMAGED: [name]} and len(found.names) == 2
+    assert found.left_out == {DAMAGED: [name]} and len(found.names) == 14
     assert not any(name in pair for pair in found.names)
 
 

@@ -11,7 +11,7 @@ from gfla import conventions, ledger, metrics, perceptual, protocol, resaving
 from gfla.config import preset
 from gfla.conventions import REFERENCE, Measure, Scene
 from gfla.data import people
-from gfla.features import load_features
+from gfla.encoder import SmallEncoder
 from gfla.model import GFLA
 from gfla.protocol import Onlooker, matrix
 from gfla.resaving import as_bytes, jpeg, resize
@@ -183,16 +183,17 @@ def test_bad_input_is_named(scene, change, message):
 
 
 def test_one_look_gives_both_distances(scene):
-    encoder = load_features("people")
+    torch.manual_seed(0)
+    encoder = SmallEncoder(widths=(8, 8, 8, 8, 8), out=(8, 8, 8)).requires_grad_(False)
     eyes = Onlooker(encoder)
     expected = perceptual.encoder_distance(scene.images, scene.targets, encoder)
     assert eyes.distance(scene.images, scene.targets) == pytest.approx(expected, rel=1e-6)
     assert eyes.distance(scene.targets, scene.targets) == 0  # what it remembers is not this pair
-    images, targets = (torch.rand(n, 3, 32, 32) * 2 - 1 for n in (97, 98))
+    images, targets = (torch.rand(n, 3, 32, 32) * 2 - 1 for n in (20, 23))
     expected = perceptual.encoder_frechet(images, targets, encoder)
     assert eyes.frechet(images, targets) == pytest.approx(expected, rel=1e-6)
-    expected = perceptual.encoder_frechet(images, targets[:97], encoder)
-    assert eyes.frechet(images, targets[:97]) == pytest.approx(expected, rel=1e-6)
+    expected = perceptual.encoder_frechet(images, targets[:20], encoder)
+    assert eyes.frechet(images, targets[:20]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_too_few_pictures_are_a_note(scene):
@@ -206,12 +207,14 @@ def test_people_are_drawn_large_and_shrunk(tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = GFLA(**preset("tiny").generator()).eval()
     scene = protocol.people_scene(model, 3)
-    assert scene.originals.shape == (3, 3, 128, 128) and scene.foreground.shape == (3, 1, 32, 32)
+    assert scene.originals.shape == (3, 3, 96, 96) and scene.foreground.shape == (3, 1, 32, 32)
     assert torch.equal(scene.targets, resize(scene.originals, (32, 32)))
     drawn = people.pairs(3, size=(32, 32), seed=people.MEASURING_SEEDS)
     expected = model(drawn["source"], drawn["source_pose"], drawn["target_pose"]).image
     torch.testing.assert_close(scene.images, expected)
-    assert torch.equal(scene.sets["the sources of the pairs"], drawn["source"])
+    sources = people.pairs(3, size=(96, 96), seed=people.MEASURING_SEEDS)["source"]
+    assert torch.equal(scene.sets["the sources of the pairs"], resize(sources, (32, 32)))
+    assert len({tuple(x.shape) for x in scene.sets.values()}) == 1 and len(scene.sets) == 3
     monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
     frame = matrix(scene, {"l1": Measure(metrics.l1), "sets": MEASURES["sets"]})
     protocol.record(frame, {"model": "tiny", "pairs": 3})
