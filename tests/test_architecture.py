@@ -30,7 +30,8 @@ FLOORS = [
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
-     "protocol", "scoring"],
+     "protocol", "scoring",
+     "live"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
