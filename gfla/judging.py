@@ -10,7 +10,8 @@ mean times its number of visible pixels over the mean number, which is its part 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -76,7 +77,7 @@ class PictureJudge:
         self._sets: dict[str, list[Tensor]] = defaultdict(list)  # key -> (B, 2, C): ours, true
         found = self._own_encoders() if encoders is None else encoders
         self.encoders = {name: network.to(self.device) for name, network in found.items()}
-        self._lpips = self._published("lpips", trunks.load_lpips) is not None
+        self._lpips = self._published("lpips", trunks.load_lpips)
         self._inception = None
         if count > inception.FEATURES:
             self._inception = self._published("fid", trunks.load_inception)
@@ -96,27 +97,29 @@ class PictureJudge:
             ValueError: shapes that do not fit, or values outside [-1, 1].
         """
         perceptual.check_pictures(images, targets, masks)
+        with _exactly(self.device):
+            self._add(images, targets, masks)
+
+    def _add(self, images: Image, targets: Image, masks: Mask | None) -> None:
         regions = {"": None} | ({} if masks is None else {"_foreground": masks})
         for end, mask in regions.items():
             for metric in (metrics.l1, metrics.psnr, metrics.ssim):
                 value = metric(images, targets, mask, reduction="pairs")
                 self._pairs[metric.__name__ + end].append(value)
         for name, encoder in self.encoders.items():
-            both = [perceptual.taps(x, encoder) for x in (images, targets)]
+            seen = [perceptual.taps(x, encoder) for x in (images, targets)]
             for end, mask in regions.items():
-                distance = perceptual.tap_distance(*both, mask)
+                distance = perceptual.tap_distance(*seen, mask)
                 self._pairs[f"{name}_distance{end}"].append(distance)
-                features = [perceptual.pool(seen, mask) for seen in both]
+                features = [perceptual.pool(taps, mask) for taps in seen]
                 self._sets[f"{name}_frechet{end}"].append(torch.stack(features, 1))
-        if self._lpips:
+        both = [x.to(self.device) for x in (images, targets)]
+        if self._lpips is not None:
             for end, mask in regions.items():
-                x, y = images.to(self.device), targets.to(self.device)
-                self._pairs["lpips" + end].append(perceptual.lpips(x, y, mask, reduction="pairs"))
+                distance = perceptual.lpips_distances(*both, self._lpips, mask)
+                self._pairs["lpips" + end].append(distance)
         if self._inception is not None:
-            features = [
-                perceptual.inception_features(x.to(self.device), self._inception)
-                for x in (images, targets)
-            ]
+            features = [perceptual.inception_features(x, self._inception) for x in both]
             self._sets["fid"].append(torch.stack(features, 1))
 
     def judgement(self) -> Judgement:
@@ -235,11 +238,8 @@ def judge(
     pictures, truth = PictureJudge(count, encoders, device), _TruthJudge()
     training = model.training
     model.to(device).eval()
-    exact = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
     try:
-        with torch.no_grad(), torch.autocast(device.type, enabled=False), exact:
+        with _exactly(device):
             for k in range(0, count, BATCH):
                 size = min(BATCH, count - k)
                 batch = people.pairs(size, size=model.size, seed=first + k, device=device)
@@ -317,6 +317,16 @@ class _TruthJudge:
         batch: Mapping[str, Tensor],
     ) -> None:
         self._pairs[name].append(metric(ours, truth, batch["visible"], reduction="pairs"))
+
+
+@contextmanager
+def _exactly(device: torch.device) -> Iterator[None]:
+    """Without gradients, in plain float32, by kernels that give the same numbers every time."""
+    plain = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    with torch.no_grad(), torch.autocast(device.type, enabled=False), plain:
+        yield
 
 
 def _mean(name: str, values: Tensor, notes: list[str]) -> float:

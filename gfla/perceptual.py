@@ -160,22 +160,31 @@ def lpips(
     Source: Zhang et al. 2018, the lpips package 0.1.4. The mask is this project's.
     """
     check_pictures(image, target, mask)
-    network = trunks.load_lpips(net, version, path).to(image.device)
+    network = trunks.load_lpips(net, version, path)
+    return reduce_pairs(lpips_distances(image, target, network, mask), reduction)
+
+
+@torch.no_grad()
+def lpips_distances(
+    image: Image, target: Image, network: nn.Module, mask: Mask | None = None
+) -> Tensor:
+    """`lpips` pair by pair, (B,), by a network of `gfla.trunks.load_lpips`."""
+    network.to(image.device)
     found = []
     for part in _batches(len(image)):
+        ours, theirs = image[part].float(), target[part].float()
         if mask is None:
-            found.append(plain(network(image[part].float(), target[part].float())).flatten())
+            found.append(plain(network(ours, theirs)).flatten())
         else:
-            found.append(_masked_lpips(network, image[part], target[part], mask[part]))
-    return reduce_pairs(torch.cat(found), reduction)
+            found.append(_masked_lpips(network, ours, theirs, mask[part]))
+    return torch.cat(found)
 
 
 def _masked_lpips(network: nn.Module, image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """The package's forward with its mean over positions replaced by the one under a mask."""
     layers = []
-    for x in (image.float(), target.float()):
-        scaled = network.scaling_layer(x) if network.version == "0.1" else x
-        layers.append(network.net(scaled))
+    for x in (image, target):
+        layers.append(network.net(network.scaling_layer(x) if network.version == "0.1" else x))
     total = torch.zeros((), dtype=torch.float64)
     for head, ours, theirs in zip(network.lins, *layers):
         total = total + area_mean(head((_unit(ours) - _unit(theirs)).square()), mask)[:, 0]

@@ -49,7 +49,7 @@ def test_encoder_distance_by_hand():
     image[:, 0], target[:, 1] = 0.5, 0.1  # at right angles, whatever their length: distance 2
     target[1, :, :, 8:] = image[1, :, :, 8:]  # equal in the right half: distance 1
     found = encoder_distance(image, target, Given(), reduction="pairs")
-    coarsest = 2.0  # relu5_1 is one pixel there, the mean of both halves: (0.5, 0.1) and (1, 0) …
+    # relu5_1 is one pixel there: (0.5, 0) beside the mean of both halves, (0.25, 0.05)
     unit = torch.tensor([0.25, 0.05]) / torch.tensor([0.25, 0.05]).norm()
     coarsest = float((unit - torch.tensor([1.0, 0.0])).square().sum())
     assert found.tolist() == pytest.approx([2, (4 * 1 + coarsest) / 5], abs=1e-5)
