@@ -111,13 +111,7 @@ def _shrinking_rows(scene: Scene, images: Tensor) -> Iterator[Row]:
     if scene.originals is not None:
         true = jpeg(resize(scene.originals, size, "bicubic"), 75, "4:2:0")
         ours = jpeg(as_bytes(scene.images, cut=True), 75, "4:2:0")
-        yield Row(
-            "ground truth",
-            name,
-            ours,
-            true,
-            note=AUTHORS,
-        )
+        yield Row("ground truth", name, ours, true, note=AUTHORS)
 
 
 def _narrow_rows(scene: Scene, images: Tensor, targets: Tensor) -> Iterator[Row]:

@@ -98,9 +98,10 @@ def find_model(name: str) -> GFLA:
 
 
 def open_folder(root: str | Path, phase: str, size: tuple[int, int]) -> DeepFashion:
-    """The data set in a folder, in the layout that its lists show."""
-    market = (Path(root) / f"market-pairs-{phase}.csv").is_file()
-    return (Market1501 if market else DeepFashion)(root, phase, size=size)
+    """The data set in a folder, in the layout that its lists show; nothing is moved about in it."""
+    if (Path(root) / f"market-pairs-{phase}.csv").is_file():
+        return Market1501(root, phase, augment=False, size=size)
+    return DeepFashion(root, phase, size=size)
 
 
 def readable_pairs(

@@ -9,7 +9,8 @@ from PIL import Image
 
 from gfla import checkpoint, cli, evaluate, judging, ledger, pairing, scoring, storage
 from gfla.config import preset
-from gfla.data.folders import DeepFashion
+from gfla.data import keypoints
+from gfla.data.folders import DeepFashion, Market1501
 from gfla.model import GFLA
 from gfla.pairing import DAMAGED, pair_folders
 
@@ -196,6 +197,18 @@ def test_a_damaged_picture_of_a_data_set_costs_its_pairs(model, sample, tmp_path
     found = scoring.evaluate_model(model, broken, encoders={})
     assert found.left_out == {DAMAGED: [name]} and len(found.names) == 14
     assert not any(name in pair for pair in found.names)
+
+
+def test_the_layout_of_market_is_known_and_its_pictures_lie_still(model, sample, tmp_path):
+    market = shutil.copytree(sample, tmp_path / "market")
+    (market / "fasion-pairs-train.csv").rename(market / "market-pairs-train.csv")
+    skeletons = keypoints.read_annotations(market / "fasion-annotation-train.csv")
+    halved = {k: keypoints.rescale(v, (256, 176), (128, 64)) for k, v in skeletons.items()}
+    keypoints.write_annotations(market / "market-annotation-train.csv", halved)
+    data = scoring.open_folder(market, "train", (32, 32))
+    assert isinstance(data, Market1501) and torch.equal(data[0]["source"], data[0]["source"])
+    found = scoring.evaluate_model(model, market, phase="train", count=2, encoders={})
+    assert len(found.names) == 2 and 0 < found.judgement.results["l1"] < 1
 
 
 def test_people_come_with_their_truth(model, tmp_path, capsys):
