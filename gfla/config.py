@@ -97,6 +97,7 @@ class OptimConfig:
 
     betas: tuple[float, float] = (0.0, 0.999)  # Adam, floats: torch refuses (0, 0.999); paper same
     flow_lr_ratio: float = 1.0  # learning rate of F over that of G in stage 2; paper 1
+    kernel_lr_ratio: float = 1.0  # the same for the kernel nets of local attention; paper 1
     d_lr_ratio: float = 0.1  # learning rate of D over that of G; paper 0.1
     gan: str = "lsgan"  # "lsgan" or "hinge"; paper lsgan
     sampling: str = "gaussian"  # how sampling correctness reads the source; paper gaussian
@@ -186,12 +187,22 @@ class Config:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def digest(self) -> str:
-        """12 hexadecimal digits that change when any field changes."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        """12 hexadecimal digits that change when any field changes.
+
+        Fields younger than the first recorded runs count once they leave the value that those runs
+        had without knowing it, so that their digests stay true.
+        """
+        known = self.to_dict()
+        for name, value in YOUNGER.items():
+            section, leaf = name.split(".")
+            if known[section][leaf] == value:
+                del known[section][leaf]
+        text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 STAGES = ("flow", "full")
+YOUNGER = {"optim.kernel_lr_ratio": 1.0}  # field: the value that it had before it was one
 
 
 def _presets() -> dict[str, dict]:

@@ -23,7 +23,7 @@ from torch.optim import Adam
 from tqdm.auto import tqdm
 
 from gfla import checkpoint, journal, storage, streams
-from gfla.config import STAGES, Config, override, pick_device, preset
+from gfla.config import STAGES, Config, OptimConfig, override, pick_device, preset
 from gfla.discriminator import Discriminator
 from gfla.features import load_features
 from gfla.measure import measure
@@ -141,8 +141,7 @@ def _begin(
     encoder = load_features(config.features.name) if encoder is None else encoder
     groups = [{"params": list(model.flow.parameters())}]
     if stage == "full":
-        groups[0]["share"] = config.optim.flow_lr_ratio
-        groups.append({"params": list(model.renderer.parameters())})
+        groups = _shares(model, config.optim)
     training = Training(
         config=config,
         stage=stage,
@@ -157,6 +156,17 @@ def _begin(
     if config.optim.ema:
         training.average = copy.deepcopy(model).requires_grad_(False)
     return training
+
+
+def _shares(model: GFLA, optim: OptimConfig) -> list[dict[str, Any]]:
+    """The parameters of stage 2 in groups, each with its share of the learning rate."""
+    named = list(model.renderer.named_parameters())
+    kernels = [one for name, one in named if "kernel_net" in name]
+    others = [one for name, one in named if "kernel_net" not in name]
+    groups = [{"params": list(model.flow.parameters()), "share": optim.flow_lr_ratio}]
+    if optim.kernel_lr_ratio == 1.0:
+        return [*groups, {"params": list(model.renderer.parameters())}]
+    return [*groups, {"params": others}, {"params": kernels, "share": optim.kernel_lr_ratio}]
 
 
 def _loop(training: Training, out: Path, last: int, device: torch.device, progress: bool) -> None:

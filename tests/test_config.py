@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import gfla.config
+from gfla import ledger
 from gfla.config import WITHOUT_FLOW, Config, from_dict, override, pick_device, preset
 from gfla.discriminator import Discriminator
 from gfla.features import JUDGES
@@ -161,3 +162,11 @@ def test_an_encoder_that_judges_cannot_train():
     for name in JUDGES:
         with pytest.raises(ValueError, match="must not train"):
             preset("small", **{"features.name": name})
+
+
+def test_the_digest_of_an_older_record_stays_true():
+    """A field that came later changes the digest only when it is set."""
+    entry = ledger.read("people-full-first")
+    assert "kernel_lr_ratio" not in entry["settings"]["optim"]
+    assert from_dict(entry["settings"]).digest() == entry["config"]
+    assert override(from_dict(entry["settings"]), {"kernel_lr_ratio": 0.5}).digest() != entry["config"]

@@ -522,3 +522,21 @@ def test_the_shell_command(tmp_path, monkeypatch, encoder, capsys):
     )
     assert cli.main([*words, "--set", "batch"]) == 2
     assert "FIELD=VALUE" in capsys.readouterr().err
+
+
+def test_kernel_nets_may_learn_slower(encoder):
+    training = begin(encoder, kernel_lr_ratio=0.25)
+    train.iterate(training, batch_of(training))
+    rates = {}
+    for group in training.optimizer.param_groups:
+        rates |= {id(one): group["lr"] for one in group["params"]}
+    named = dict(training.model.named_parameters())
+    assert len(rates) == len(named)  # each parameter in one group
+    kernels = {rates[id(one)] for name, one in named.items() if "kernel_net" in name}
+    others = {
+        rates[id(one)]
+        for name, one in named.items()
+        if name.startswith("renderer.") and "kernel_net" not in name
+    }
+    assert len(kernels) == len(others) == 1
+    assert kernels.pop() == pytest.approx(0.25 * others.pop())
