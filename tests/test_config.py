@@ -169,4 +169,5 @@ def test_the_digest_of_an_older_record_stays_true():
     entry = ledger.read("people-full-first")
     assert "kernel_lr_ratio" not in entry["settings"]["optim"]
     assert from_dict(entry["settings"]).digest() == entry["config"]
-    assert override(from_dict(entry["settings"]), {"kernel_lr_ratio": 0.5}).digest() != entry["config"]
+    changed = override(from_dict(entry["settings"]), {"kernel_lr_ratio": 0.5})
+    assert changed.digest() != entry["config"]
