@@ -224,9 +224,18 @@ def shifted(pose: Pose, dx: float, dy: float) -> Pose:
     return _carry(pose, OPENPOSE_18, dx, dy)
 
 
+def middle(pose: Pose, joints: Iterable[str]) -> Point | None:
+    """Mean place of those of some joints that are there, in pixels; None where none is."""
+    there = [pose[joint] for joint in joints if pose[joint]]
+    if not there:
+        return None
+    xs, ys = zip(*there, strict=True)
+    return math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
+
+
 def place(pose: Pose) -> Point | None:
     """Middle of the hips, else of what is there, in pixels: what position sliders show."""
-    return _middle(pose, _HIPS) or _middle(pose, OPENPOSE_18)
+    return middle(pose, _HIPS) or middle(pose, OPENPOSE_18)
 
 
 def resized(pose: Pose, size: tuple[int, int]) -> Pose:
@@ -341,12 +350,6 @@ def _finite(point: Point, joint: str) -> Point:
     return float(point[0]), float(point[1])
 
 
-def _middle(pose: Pose, joints: Iterable[str]) -> Point | None:
-    there = [pose[joint] for joint in joints if pose[joint]]
-    return (math.fsum(x for x, _ in there) / len(there),
-            math.fsum(y for _, y in there) / len(there)) if there else None  # fmt: skip
-
-
 def _above(joint: str) -> Iterable[str]:
     """The joints that hold this one, nearest first."""
     while joint in TREE:
@@ -365,15 +368,15 @@ def _segment(pose: Pose, segment: str) -> tuple[Point | None, Point | None, Poin
         raise ValueError(f"there is no segment {segment!r}: choose one of {', '.join(SEGMENTS)}")
     neck = pose[ROOT]
     if segment == "head":
-        return neck, pose["nose"] or _middle(pose, _FACE), neck, _FACE
+        return neck, pose["nose"] or middle(pose, _FACE), neck, _FACE
     if segment == "torso":
-        hips = _middle(pose, _HIPS)
+        hips = middle(pose, _HIPS)
         legs = {below for hip in _HIPS for below in _below(hip)}
         return neck, hips, hips, tuple(joint for joint in OPENPOSE_18 if joint not in legs)
     if segment == "shoulders":
         right, left = (pose[joint] for joint in _SHOULDERS)
         arms = [below for shoulder in _SHOULDERS for below in _below(shoulder)]
-        return right, left, neck or _middle(pose, _SHOULDERS), (*_SHOULDERS, *arms)
+        return right, left, neck or middle(pose, _SHOULDERS), (*_SHOULDERS, *arms)
     side, bone = segment.split(" ", 1)
     start, end = (f"{side}_{joint}" for joint in _BONES[bone])
     return pose[start], pose[end], pose[start], (end, *_below(end))
