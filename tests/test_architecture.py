@@ -27,11 +27,12 @@ FLOORS = [
      "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual", "meanings",
      "judging",
      "comparison", "pairing", "resaving", "conventions"],
-    ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets"],
+    ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
+     "one_at_a_time", "pixel_picker", "pose_editor", "pose_sliders"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring",
-     "sources", "live"],
+     "sources", "live", "where", "sheets", "studio"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
