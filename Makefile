@@ -2,6 +2,7 @@
 PYTHON  ?= python3
 PROFILE ?= cpu
 PRESET  ?= small
+PAGE    ?= notebooks/07_pose_sliders.ipynb
 ARGS    ?=
 
 VENV := .venv
@@ -9,16 +10,25 @@ PY   := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures notebooks test lint lab train sample wheel lock clean
+.PHONY: help setup figures notebooks test test-browser lint lab app train sample wheel lock clean
 
 help:            ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make the environment in .venv (the other verbs do it by themselves)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,metrics]'
+	@touch $@
+
+# What only some verbs need; nothing happens where it is installed already.
+$(VENV)/.app: $(READY)
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[app]'
+	@touch $@
+
+$(VENV)/.browser: $(READY)
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[app,browser]'
 	@touch $@
 
 figures: $(READY)    ## run the notebooks into a folder of their own under results/ (PROFILE=smoke|cpu|gpu)
@@ -32,11 +42,19 @@ test: lint           ## style, units, doctests, architecture, and every notebook
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadscope tests gfla $(wildcard notebooks) \
 	  --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
 
+# One worker: a browser, a server and a kernel are busy already. GFLA_SCREENSHOTS names a folder to keep.
+test-browser: $(VENV)/.browser  ## a reader with a real browser (skipped with the reason where there is none)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -rs tests/browser $(ARGS)
+
 lint: $(READY)       ## style alone
 	$(PY) -m ruff check .
 
 lab: $(READY)        ## read and play: JupyterLab on the notebooks
 	$(PY) -m jupyterlab notebooks
+
+app: $(VENV)/.app    ## the pose editor as a page: Voilà on this machine only (PAGE=another.ipynb)
+	@test -f $(PAGE) || { echo "make app: no $(PAGE) to serve; name another notebook: make app PAGE=..." >&2; exit 2; }
+	$(PY) -m voila --Voila.ip=127.0.0.1 $(PAGE) $(ARGS)
 
 train: $(READY)      ## train a model (PRESET=tiny|small|fashion|market, ARGS="--help" for more)
 	$(PY) -m gfla train --preset $(PRESET) $(ARGS)
