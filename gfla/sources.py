@@ -60,9 +60,9 @@ def own(
 ) -> Source:
     """A picture of one's own, and its key points as text.
 
-    The picture is padded to the shape of `size` with the mean colour of its rim, on both sides or
-    above and below alike, then resized; the key points go along. Nothing is cut off. The shipped
-    people fill about 0.88 of the height, so a picture cut like that serves best.
+    The picture is padded to the shape of `size` by repeating its rim, on both sides or above and
+    below alike, then resized; the key points go along. Nothing is cut off. The people that the
+    shipped models know fill about 0.88 of the height: a picture cut like that serves best.
 
     Args:
         picture: path of a file, or its bytes; turned as its EXIF note says, transparency on white.
@@ -103,8 +103,9 @@ def _from_sample(name: str, path: Path, size: tuple[int, int]) -> Source:
 
 
 def _open(picture: str | Path | bytes) -> Image.Image:
-    stream = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture)
-    what = "the picture" if isinstance(picture, bytes) else str(picture)
+    held = isinstance(picture, bytes | bytearray | memoryview)  # an upload comes as the last
+    stream = io.BytesIO(picture) if held else Path(picture)
+    what = "the picture" if held else str(picture)
     try:
         with Image.open(stream) as opened:
             if opened.width * opened.height > _LARGEST:
@@ -126,10 +127,12 @@ def _padded(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, i
     width = max(picture.width, round(picture.height * size[1] / size[0]))
     if (height, width) == (picture.height, picture.width):
         return picture, 0, 0
-    pixels = np.asarray(picture, dtype=float)
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    color = tuple(round(channel) for channel in rim.mean(axis=0))
+    if height * width > _LARGEST:
+        raise ValueError(
+            f"a picture of {picture.width}×{picture.height} pixels is a stripe: cut it"
+        )
     left, top = (width - picture.width) // 2, (height - picture.height) // 2
-    canvas = Image.new("RGB", (width, height), color)
-    canvas.paste(picture, (left, top))
+    right, bottom = width - picture.width - left, height - picture.height - top
+    around = ((top, bottom), (left, right), (0, 0))
+    canvas = Image.fromarray(np.pad(np.asarray(picture), around, mode="edge"))
     return canvas, left, top

@@ -113,7 +113,7 @@ def parse(text: str, size: tuple[int, int] | None = None) -> Parsed:
     pose, carried = _onto(tuple(joints.get(joint) for joint in OPENPOSE_18), canvas, size)
     notes += carried
     if absent := pose.missing():
-        notes.append(f"Missing: {', '.join(absent)}.")
+        notes.append(f"Missing: {', '.join(absent).replace('_', ' ')}.")
     return Parsed(pose, order, (*notes, *suspicions(pose)))
 
 
@@ -281,6 +281,6 @@ def _uneven(pose: Pose) -> list[str]:
              for joint in ("elbow", "wrist", "knee", "ankle")]  # fmt: skip
     far = [joint for joint in limbs if longest and bones.get(joint, 0.0) > 1.6 * longest]
     return [
-        f"The {joint} is far from the {posing.TREE[joint]}: is the order of the joints right?"
+        f"The {joint} is far from the {posing.TREE[joint]}: is the order right?".replace("_", " ")
         for joint in far
     ]
