@@ -246,11 +246,22 @@ def look_alikes(count: int, period: int) -> tuple[float, float, float]:
 # ---------------------------------------------------------------- single cases
 
 
-def held_out_pair(index: int, size: tuple[int, int]) -> dict[str, Tensor]:
-    """The pair that `gfla.judging.judge` counts as number `index`, as a batch of one."""
-    first, place = index - index % BATCH, index % BATCH
-    batch = people.pairs(place + 1, size=size, seed=people.MEASURING_SEEDS + first)
-    return {key: value[place : place + 1] for key, value in batch.items()}
+def held_out_pairs(indices: Sequence[int], size: tuple[int, int]) -> dict[str, Tensor]:
+    """The pairs that `gfla.judging.judge` counts by these numbers, as a batch.
+
+    Args:
+        indices: numbers of pairs, in any order.
+        size: (H, W), that of the judged model.
+
+    Returns:
+        as `gfla.data.people.pairs`.
+    """
+    found = []
+    for index in indices:
+        first, place = index - index % BATCH, index % BATCH
+        batch = people.pairs(place + 1, size=size, seed=people.MEASURING_SEEDS + first)
+        found.append({key: value[place] for key, value in batch.items()})
+    return {key: torch.stack([one[key] for one in found]) for key in found[0]}
 
 
 def ranked(run: Run, metric: str) -> list[int]:
@@ -298,7 +309,7 @@ def draw_case(
     """
     index = ranked(runs[model], metric)[rank]
     size = models[model].size
-    batch = held_out_pair(index, size)
+    batch = held_out_pairs([index], size)
     limit = float(batch["flow"].norm(dim=1).max()) or 1.0
     blank = viz.to_uint8(torch.ones_like(batch["source"][0]))
     above = [viz.to_uint8(batch["source"][0]), viz.skeleton(batch["target_keypoints"][0], size, 3)]

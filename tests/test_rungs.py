@@ -66,11 +66,11 @@ def test_four_ways_have_a_value_for_every_place():
     assert y["Bi-Sample"] == pytest.approx([1, 0.5, 0, 0, 0], abs=1e-5)
 
 
-def test_a_held_out_pair_is_the_one_that_was_judged():
+def test_held_out_pairs_are_those_that_were_judged():
     judged = people.pairs(8, size=(32, 32), seed=people.MEASURING_SEEDS + 16)
-    one = rungs.held_out_pair(19, (32, 32))
-    assert torch.equal(one["source"][0], judged["source"][3])
-    assert len(one["flow"]) == 1
+    found = rungs.held_out_pairs([19, 16], (32, 32))
+    assert torch.equal(found["source"], judged["source"][[3, 0]])
+    assert found["flow"].shape == (2, 2, 32, 32)
 
 
 def record(name, **pairs):
