@@ -28,7 +28,7 @@ FLOORS = [
      "judging",
      "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
-     "one_at_a_time", "pixel_picker", "pose_editor", "pose_sliders"],
+     "one_at_a_time", "own_picture", "pixel_picker", "pose_editor", "pose_sliders"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring",
