@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,14 @@ class Run(NamedTuple):
     begins: str | None  # the stage 1 that it begins with, without the seed; None: with none
 
 
+class Variant(NamedTuple):
+    """What is otherwise than on the ladder."""
+
+    model: str  # of MODELS
+    changes: dict[str, Any]  # of both stages
+    begins: str | None  # the stage 1 that it begins with; None: with none
+
+
 _MINUTES = {"sample_every": 0, "log_every": 5, "checkpoint_every": 50, "measure_every": 0}
 _HOURS = {"sample_every": 300, "checkpoint_every": 200, "measure_every": 150}
 PROFILES = {
@@ -52,45 +60,50 @@ PROFILES = {
     ),
 }
 # Without a stage 1 there is no flow to protect in stage 2: F learns as fast as G.
-CHANGES = {  # what a variant changes in both stages, and whether it has a stage 1
-    "without-correctness": (
-        {"full.sampling_correctness": 0.0, "optim.flow_lr_ratio": 1.0},
-        False,
-    ),
-    "without-affine": (
-        {"flow.affine_regularization": 0.0, "full.affine_regularization": 0.0},
-        True,
-    ),
-    "bilinear-loss": ({"optim.sampling": "bilinear"}, True),
-    "without-pretraining": ({"optim.flow_lr_ratio": 1.0}, False),
+ALONE = {"full.sampling_correctness": 0.0, "optim.flow_lr_ratio": 1.0}
+NO_AFFINE = {"flow.affine_regularization": 0.0, "full.affine_regularization": 0.0}
+CHANGES = {  # of ladder.VARIANTS
+    "without-correctness": Variant("full", ALONE, None),
+    "without-affine": Variant("full", NO_AFFINE, "flow-without-affine"),
+    "bilinear-loss": Variant("full", {"optim.sampling": "bilinear"}, "flow-bilinear-loss"),
+    "without-pretraining": Variant("full", {"optim.flow_lr_ratio": 1.0}, None),
+    "fast-kernels": Variant("full", {"optim.kernel_lr_ratio": 1.0}, "flow"),
+    "slow-kernels": Variant("full", {"optim.kernel_lr_ratio": 0.02}, "flow"),
+    "bilinear-without-correctness": Variant("bilinear", ALONE, None),
 }
+KERNELS = {"optim.kernel_lr_ratio": 0.1}  # see `configure`
+SHAPE = ("attention", "mask_start", "base", "cap")  # in which the models differ
 NO_FLOW_LOSSES = {"full.sampling_correctness": 0.0, "full.affine_regularization": 0.0}
 
 
-def configure(base: Config, name: str, variant: str = "") -> Config:
+def configure(base: Config, name: str, changes: Mapping[str, Any] | None = None) -> Config:
     """The configuration of one model of the ladder: `base`, and what the idea demands.
 
     Args:
         base: of the full model.
         name: of `gfla.model.ATTENTION`.
-        variant: of `CHANGES`; only the full model has them.
+        changes: more fields, such as those of a `Variant`.
 
     Returns:
         A configuration with as many parameters as the full one (`gfla.model.even`), masks that
         begin where source and target weigh alike, and the losses that apply.
 
     Masks: local attention divides by n² (docs/spec.md 2.4), so its share of the sum is even at
-    n² / (1 + n²); the other ways divide by nothing, and begin at 1/2. Where `base` leaves masks
-    at the paper's 1/2, all stay there.
+    n² / (1 + n²); the other ways divide by nothing, and begin at 1/2.
+
+    Kernel nets: the full model's learn ten times slower than its renderer, at the paper's rate. At
+    the renderer's the softmax settles on one tap, the same for all positions, before it has seen
+    what lies there; the variants "fast-kernels" and "slow-kernels" measure what a rate is worth.
 
     >>> configure(preset("small"), "baseline").full.weights()
     {'l1': 20.0, 'adversarial': 1.0, 'perceptual': 0.5, 'style': 250.0}
     """
+    changes = dict(changes or {})
     if name == "full":
-        return override(base, CHANGES[variant][0]) if variant else base
+        return override(base, KERNELS | changes)
     even = model.even(base.generator() | {"attention": name})
-    changes = {"attention": name, "mask_start": 0.5, "base": even["base"], "cap": even["cap"]}
-    return override(base, changes | (NO_FLOW_LOSSES if name in WITHOUT_FLOW else {}))
+    own = {"attention": name, "mask_start": 0.5, "base": even["base"], "cap": even["cap"]}
+    return override(base, own | (NO_FLOW_LOSSES if name in WITHOUT_FLOW else {}) | changes)
 
 
 def grid(profile: str = "recorded", seeds: Sequence[int] = ()) -> list[Run]:
@@ -116,10 +129,10 @@ def grid(profile: str = "recorded", seeds: Sequence[int] = ()) -> list[Run]:
             begins = None if name in WITHOUT_FLOW else "flow"
             runs.append(Run(name, name, "", seed, configure(base, name), begins))
     for variant in VARIANTS if chosen.variants else ():
-        config = configure(base, "full", variant)
-        begins = f"flow-{variant}" if CHANGES[variant][1] else None
+        kind, changes, begins = CHANGES[variant]
+        name = variant if variant.startswith(f"{kind}-") else f"{kind}-{variant}"
         seed = (tuple(seeds) or chosen.seeds)[0]
-        runs.append(Run(f"full-{variant}", "full", variant, seed, config, begins))
+        runs.append(Run(name, kind, variant, seed, configure(base, kind, changes), begins))
     return runs
 
 
@@ -147,9 +160,12 @@ def perform(run: Run, out: str | Path, device: str = "auto", progress: bool = Tr
 
 def _plain(config: Config) -> Config:
     """The configuration of a stage 1, which every model with a flow shares: the full one's."""
-    plain = preset(config.preset).model
-    fields = ("attention", "mask_start", "base", "cap")
-    return override(config, {f"model.{name}": getattr(plain, name) for name in fields})
+    plain = preset(config.preset)
+    fields = {f"model.{name}": getattr(plain.model, name) for name in SHAPE}
+    shares = ("flow_lr_ratio", "kernel_lr_ratio")  # of stage 2
+    return override(
+        config, fields | {f"optim.{name}": getattr(plain.optim, name) for name in shares}
+    )
 
 
 def record(run: Run, out: str | Path, pairs: int) -> Path:

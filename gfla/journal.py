@@ -12,7 +12,7 @@ import torch
 
 import gfla
 from gfla import storage
-from gfla.config import Config
+from gfla.config import YOUNGER, Config
 from gfla.metrics import upsample_flow
 from gfla.model import GFLA
 from gfla.sampling import warp
@@ -82,13 +82,14 @@ def changes(before: dict, now: dict, stage: str) -> list[str]:
     """The fields that differ between two configurations and change the numbers of `stage`.
 
     How often something is written, how far batches are made ahead, the length of the run and the
-    other stage may differ; everything else makes another run.
+    other stage may differ; everything else makes another run. A field that `before` does not know
+    had the value that it had before it was one.
     """
     free = {"data.prefetch", f"{stage}.steps"}
     found = []
     for section in ("model", "data", "features", "optim", stage):
         for name, value in now[section].items():
-            old = before.get(section, {}).get(name)
+            old = before.get(section, {}).get(name, YOUNGER.get(f"{section}.{name}"))
             if old != value and f"{section}.{name}" not in free:
                 found.append(f"{section}.{name}: {old!r} then, {value!r} now")
     return found

@@ -31,12 +31,16 @@ PAPER = {  # Table 2 of the paper, DeepFashion; docs/spec.md section 14
     "bilinear": {"fid": 12.143, "lpips": 0.2406},
     "full": {"fid": 10.573, "lpips": 0.2341},
 }
-VARIANTS = {  # Full, trained otherwise in one respect
+VARIANTS = {  # trained otherwise in one respect, Full where no other model is named
     "without-correctness": "without sampling correctness",
     "without-affine": "without affine regularisation",
     "bilinear-loss": "bilinear sampling inside the loss",
     "without-pretraining": "without flow pre-training",
+    "fast-kernels": "kernel nets that learn as fast as the renderer",
+    "slow-kernels": "kernel nets that learn 50 times slower than the renderer",
+    "bilinear-without-correctness": "Bi-Sample, without sampling correctness",
 }
+NOT_FULL = ("bilinear-without-correctness",)  # variants of another model
 FIRST = "judge_distance_foreground"  # what the ladder is decided by
 KEYS = ("run", "model", "variant", "seed", "flow_steps", "steps", "parameters", "flow_seconds",
         "seconds", "commit", "config", "date", "device")  # fmt: skip
@@ -129,7 +133,8 @@ def missing(runs: Sequence[Run] | None = None) -> list[str]:
     models = [f"ablation-{model}-{seed}" for model in MODELS for seed in seeds
               if (model, seed) not in recorded]  # fmt: skip
     others = [name for name in VARIANTS if name not in variants(runs)]
-    return models + [f"ablation-full-{name}-{SEEDS[0]}" for name in others]
+    named = [name if name in NOT_FULL else f"full-{name}" for name in others]
+    return models + [f"ablation-{name}-{SEEDS[0]}" for name in named]
 
 
 def uneven(runs: Sequence[Run] | None = None) -> dict[str, dict[str, list[str]]]:

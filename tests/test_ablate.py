@@ -12,7 +12,7 @@ import gfla
 from gfla import ablate, journal, judging, ledger, model, storage
 from gfla.cli import main
 from gfla.config import preset
-from gfla.ladder import MODELS
+from gfla.ladder import MODELS, VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,11 @@ def folder(tmp_path_factory):
 def test_the_recorded_grid_is_the_ladder_three_times_and_the_losses():
     runs = ablate.grid("recorded")
     names = [f"{run.name}-{run.seed}" for run in runs]
-    assert len(set(names)) == len(names) == 4 * 3 + 4
+    assert len(set(names)) == len(names) == 4 * 3 + 7
     assert names[:4] == [f"{name}-1" for name in MODELS]  # a whole seed before the next
-    assert names[-4:] == [f"full-{variant}-1" for variant in ablate.CHANGES]
+    assert names[-7:-1] == [f"full-{variant}-1" for variant in list(VARIANTS)[:-1]]
+    assert names[-1] == "bilinear-without-correctness-1"
+    assert list(ablate.CHANGES) == list(VARIANTS)
 
 
 @pytest.mark.parametrize("profile", ablate.PROFILES)
@@ -39,8 +41,10 @@ def test_the_models_of_a_seed_differ_in_the_model_alone(profile):
     allowed = {"attention", "mask_start", "base", "cap"}
     for run in runs:
         config = run.config.to_dict()
-        for section in ("data", "features", "optim", "log", "flow"):
+        for section in ("data", "features", "log", "flow"):
             assert config[section] == whole[section], run.name
+        rates = {"kernel_lr_ratio"}  # only the full model has kernel nets
+        assert all(config["optim"][k] == v for k, v in whole["optim"].items() if k not in rates)
         odd = {key for key, value in config["model"].items() if value != whole["model"][key]}
         assert odd <= allowed
         losses = {key for key, value in config["full"].items() if value != whole["full"][key]}
@@ -58,16 +62,17 @@ def test_the_models_of_the_recorded_grid_are_of_one_size():
 
 @pytest.mark.parametrize("variant", ablate.CHANGES)
 def test_a_variant_changes_what_its_name_says(variant):
-    base = preset("small")
-    config = ablate.configure(base, "full", variant).to_dict()
+    kind, changes, _ = ablate.CHANGES[variant]
+    plain = ablate.configure(preset("small"), kind).to_dict()
+    config = ablate.configure(preset("small"), kind, changes).to_dict()
     changed = {
         f"{section}.{key}"
         for section, values in config.items()
         if isinstance(values, dict)
         for key, value in values.items()
-        if value != base.to_dict()[section][key]
+        if value != plain[section][key]
     }
-    assert changed == set(ablate.CHANGES[variant][0])
+    assert changed == set(changes)
 
 
 def test_masks_begin_where_source_and_target_weigh_alike():
