@@ -27,7 +27,7 @@ LEVEL_TAPS = {1: "relu2_1", 2: "relu3_1", 3: "relu4_1"}
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
-VGG19_SHA256 = "dcbb9e9d"  # all that the file's official name tells of its checksum
+VGG19_SHA256 = "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"
 _VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # width, convolutions
 
 
@@ -109,9 +109,8 @@ def load_vgg19(path: str | Path | None = None, checksum: str | None = None) -> V
 
     Args:
         path: the file. None means PyTorch's hub cache, `$TORCH_HOME/hub/checkpoints`.
-        checksum: the sha256 that the file must have, in full, if you know it (or its beginning, at
-            least 8 digits). By default its first 8 digits, which are all that is known from the
-            official name: they catch a damaged or a mistaken file, not one forged on purpose.
+        checksum: the sha256 that the file must have, in full or its beginning, at least 8 digits;
+            by default that of torchvision's file.
 
     Returns:
         The network, frozen, on the CPU.
@@ -149,7 +148,7 @@ def load_vgg19(path: str | Path | None = None, checksum: str | None = None) -> V
     with torch.device("meta"):
         network = VGG19()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # 2017's form: no mmap
         state = {name: value for name, value in state.items() if name in network.state_dict()}
         network.load_state_dict(state, assign=True)
     except Exception as error:  # the reader raises several types on damaged bytes; ours is one
