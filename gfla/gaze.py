@@ -47,6 +47,7 @@ class Found(NamedTuple):
     favourite: float  # share of the place that is read most, all positions taken together
     within: float  # share of what is read that lies within one stride of the truth
     error: float  # distance of the expected place from the truth, pixels of the image
+    best: float  # distance of the nearest place that it could have read, pixels of the image
 
 
 @torch.no_grad()
@@ -90,8 +91,9 @@ def judged(gaze: Gaze, batch: Mapping[str, Tensor]) -> Found:
     error = (expected - there).norm(dim=1)
     read = effective(gaze.share, 1)
     favourite = gaze.share.movedim(1, -1)[seen].mean(0).max()
-    told = (float(value[seen].mean()) for value in (read, within, error))
-    return Found(next(told), float(favourite), *told)
+    told = (read, within, error, distance.amin(1))
+    read, *rest = (float(value[seen].mean()) for value in told)
+    return Found(read, float(favourite), *rest)
 
 
 def gaze_table(models: Mapping[str, GFLA], batch: Mapping[str, Tensor]) -> pandas.DataFrame:

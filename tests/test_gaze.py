@@ -45,7 +45,7 @@ def test_the_true_flow_is_right_and_reads_one_place(batch):
     (found,) = gaze.gazes(Oracle(flow, torch.ones(2, 1, 16, 16)), batch)
     judged = gaze.judged(found, batch)
     assert found.stride == 2
-    assert judged.error == pytest.approx(0, abs=1e-4)
+    assert judged.error == judged.best == pytest.approx(0, abs=1e-4)
     assert judged.within == judged.read == judged.favourite == 1
 
 
@@ -62,6 +62,7 @@ def test_an_even_patch_reads_nine_places_and_a_fixed_tap_is_off_by_its_offset(ba
     fixed = gaze.judged(gaze.gazes(Oracle(flow, right), batch)[0], batch)
     assert fixed.error == pytest.approx(2, abs=1e-4)  # one position of stride 2
     assert fixed.favourite == fixed.read == 1
+    assert fixed.best == pytest.approx(0, abs=1e-4)  # the centre was in reach
 
 
 def test_global_gazes_are_those_that_the_model_reports(batch):
