@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -40,13 +41,13 @@ MODELS = {
     "Global-Attn": "ablation-global",
     "Baseline": "ablation-baseline",
 }
-_ZOOM = 4  # a skeleton is drawn this many times larger than the picture
+_DRAWN = 256  # pixels; a skeleton is drawn as many times larger as fit in here
 
 
 class Frame(NamedTuple):
     """One answer: pictures (h, w, 3) uint8, and what the model returned.
 
-    The pictures have the image's size, the skeleton is drawn four times larger.
+    The pictures have the image's size; the skeleton is drawn a whole number of times larger.
     """
 
     pose: Pose  # what was asked for, in the image's size
@@ -80,9 +81,12 @@ class Painter:
     Args:
         model: in eval mode, as `load` gives it.
         source: whom to move, in the size of the model or another that it can take.
+        threads: that PyTorch computes with, meanwhile. With one, a picture waits for no other
+            thread: beside a browser on two busy cores, two threads that meet after each of some
+            hundred small operations are slower by far.
 
     Raises:
-        ValueError: a source that the model cannot take.
+        ValueError: a source that the model cannot take, threads below 1.
 
     Attributes:
         model, source; size, the (H, W) of its pictures; limit, the length in pixels of the image
@@ -95,8 +99,10 @@ class Painter:
     ((32, 32, 3), ['source', 'target pose', 'flow', 'mask', 'ours'])
     """
 
-    def __init__(self, model: GFLA, source: Source) -> None:
-        self.model, self.source = model, source
+    def __init__(self, model: GFLA, source: Source, threads: int = 1) -> None:
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, expected at least 1")
+        self.model, self.source, self.threads = model, source, threads
         self.size: tuple[int, int] = tuple(source.image.shape[-2:])
         self.limit = self.size[0] / 4
         if source.pose.size != self.size:
@@ -106,7 +112,9 @@ class Painter:
             )
         self._heatmaps = partial(keypoints.heatmaps, size=self.size, sigma=6.0 * self.size[0] / 256)
         self._source_pose = self._heatmaps(source.pose.tensor())
-        self._settled = _settled(model, source.image, self._source_pose)
+        with _computing_with(threads):
+            self._settled = _settled(model, source.image, self._source_pose)
+        self._zoom = max(1, _DRAWN // max(self.size))
         self._picture = pictures.to_uint8(source.image[0])
 
     @torch.no_grad()
@@ -123,12 +131,13 @@ class Painter:
         start = time.perf_counter()
         pose = pose if pose.size == self.size else posing.resized(pose, self.size)
         told = stances.seen(pose).tensor()
-        output = self._settled(self.source.image, self._source_pose, self._heatmaps(told))
+        with _computing_with(self.threads):
+            output = self._settled(self.source.image, self._source_pose, self._heatmaps(told))
         flow, mask = self._paintings(output)
         return Frame(
             pose,
             self._picture,
-            pictures.skeleton(told[0], self.size, _ZOOM),
+            pictures.skeleton(told[0], self.size, self._zoom),
             pictures.to_uint8(output.image[0]),
             flow,
             mask,
@@ -159,6 +168,17 @@ class Painter:
         stride = self.size[0] // output.flows[-1].shape[-2]
         flow = pictures.flow_to_color(output.flows[-1][0] * stride, self.limit)
         return _larger(flow, stride), _larger(pictures.mask_image(output.masks[-1][0]), stride)
+
+
+@contextmanager
+def _computing_with(threads: int) -> Iterator[None]:
+    """PyTorch's number of threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Kept(nn.Module):
