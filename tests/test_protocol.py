@@ -82,7 +82,7 @@ def test_a_convention_touches_what_it_is_about_and_nothing_else(frame):
     assert touched("SSIM, data range 2") == {"ssim"}
     assert touched("L1 relative to the sum of both") == {"l1"}
     assert touched("against sources") == {"sets"}
-    assert touched("half as many pairs") == {"sets"}
+    assert touched("half as many, mean of both halves") == {"sets"}
     assert touched("generated as JPEG 95 4:4:4") == set(MEASURES)
 
 
@@ -199,20 +199,27 @@ def test_one_look_gives_both_distances(scene):
 def test_too_few_pictures_are_a_note(scene):
     needy = Measure(mean_frechet, "fid", of_sets=True, least=3)
     frame = matrix(scene, {"sets": needy})
-    assert frame.note["half as many pairs"] == "2 pictures are too few for sets"
-    assert math.isnan(frame.sets["half as many pairs"]) and not math.isnan(frame.sets.iloc[0])
+    half = "half as many, mean of both halves"  # of 4 pairs 2 each
+    assert frame.note[half] == "4 pictures are too few for sets"
+    assert math.isnan(frame.sets[half]) and not math.isnan(frame.sets.iloc[0])
+    halves = [
+        mean_frechet(as_bytes(scene.images[part]), as_bytes(scene.targets[part]))
+        for part in (slice(0, 2), slice(2, 4))
+    ]
+    found = matrix(scene, {"sets": needy._replace(least=2)}).sets[half]
+    assert found == pytest.approx(sum(halves) / 2)
 
 
 def test_people_are_drawn_large_and_shrunk(tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = GFLA(**preset("tiny").generator()).eval()
     scene = protocol.people_scene(model, 3)
-    assert scene.originals.shape == (3, 3, 96, 96) and scene.foreground.shape == (3, 1, 32, 32)
+    assert scene.originals.shape == (3, 3, 112, 112) and scene.foreground.shape == (3, 1, 32, 32)
     assert torch.equal(scene.targets, resize(scene.originals, (32, 32)))
     drawn = people.pairs(3, size=(32, 32), seed=people.MEASURING_SEEDS)
     expected = model(drawn["source"], drawn["source_pose"], drawn["target_pose"]).image
     torch.testing.assert_close(scene.images, expected)
-    sources = people.pairs(3, size=(96, 96), seed=people.MEASURING_SEEDS)["source"]
+    sources = people.pairs(3, size=(112, 112), seed=people.MEASURING_SEEDS)["source"]
     assert torch.equal(scene.sets["the sources of the pairs"], resize(sources, (32, 32)))
     assert len({tuple(x.shape) for x in scene.sets.values()}) == 1 and len(scene.sets) == 3
     monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
