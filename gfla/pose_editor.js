@@ -47,8 +47,8 @@ function build(words) {
     redo: button("Redo", { "data-do": "redo" }, "One step forth (Ctrl+Shift+Z)"),
     reset: button("Reset", { "data-do": "reset" }, "The pose it began with"),
     random: button("Random", { "data-do": "random" }, "Another pose by chance"),
-    copy: button("Copy JSON", { "data-open": "copy" }, "The pose as OpenPose's JSON"),
-    paste: button("Paste JSON", { "data-open": "paste" }, "Read OpenPose or COCO JSON"),
+    copy: button("Copy", { "data-open": "copy", "aria-label": "Copy JSON" }, "The pose as OpenPose's JSON"),
+    paste: button("Paste", { "data-open": "paste", "aria-label": "Paste JSON" }, "Read OpenPose or COCO JSON"),
   };
   const presets = words.presets.map((name) =>
     button(name, { "data-do": "preset", "data-name": name }, `Take the pose “${name}”`),

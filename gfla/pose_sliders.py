@@ -32,6 +32,10 @@ def knobs(size: tuple[int, int]) -> dict[str, Knob]:
     Args:
         size: (H, W) of the picture in pixels.
 
+    Returns:
+        Name -> knob. Angles are those of `gfla.data.posing.angle`; only that of the head is its
+        tilt from upright, positive to the viewer's right.
+
     >>> list(knobs((64, 64)))[:3]
     ['body turn', 'across', 'down']
     """
@@ -43,6 +47,8 @@ def knobs(size: tuple[int, int]) -> dict[str, Knob]:
     }
     for segment in SEGMENTS:
         read, write = partial(angle, segment=segment), partial(_to_angle, segment)
+        if segment == "head":
+            read, write = _tilt, _to_tilt
         made[segment] = Knob(read, write, -180, 180, "°")
     return made
 
@@ -120,6 +126,15 @@ def _slider(name: str, knob: Knob) -> ipywidgets.FloatSlider:
 
 def _to_angle(segment: str, pose: Pose, degrees: float) -> Pose:
     return with_angle(pose, segment, degrees)
+
+
+def _tilt(pose: Pose) -> float | None:
+    degrees = angle(pose, "head")
+    return None if degrees is None else (360 - degrees) % 360 - 180
+
+
+def _to_tilt(pose: Pose, degrees: float) -> Pose:
+    return with_angle(pose, "head", 180 - degrees)
 
 
 def _place(axis: int, pose: Pose) -> float | None:

@@ -80,14 +80,17 @@ class Studio(ipywidgets.VBox):
     # ------------------------------------------------------------ what is on the page
 
     def _controls(self) -> None:
-        self.source_list = ipywidgets.Dropdown(options=self._names, description="person")
+        near = {"description_width": "auto"}
+        self.source_list = ipywidgets.Dropdown(
+            options=self._names, description="person", style=near
+        )
         self.model_list = ipywidgets.ToggleButtons(
-            options=list(self._models), description="model", style={"button_width": "auto"}
+            options=list(self._models), description="model", style=near | {"button_width": "auto"}
         )
         self.own_button = ipywidgets.ToggleButton(description="own picture …")
         self.own = OwnPicture(self._take_own)
         self.own.layout.display = "none"
-        self.pictures = {name: _picture(name) for name in _COLUMNS if name != "generated"}
+        self.pictures = {name: _picture() for name in _COLUMNS if name != "generated"}
         self.pictures["key"].value = png(_wheel())
         self.labels = {name: ipywidgets.Label(name) for name in _COLUMNS}
         self.time = ipywidgets.Label()
@@ -213,8 +216,8 @@ def studio(start: str = "wave", people: int = 6) -> Studio:
     return Studio(models, partial(live.sources, count=people), start)
 
 
-def _picture(name: str) -> ipywidgets.Image:
-    picture = ipywidgets.Image(format="png", tooltip=name)
+def _picture() -> ipywidgets.Image:
+    picture = ipywidgets.Image(format="png")
     picture.add_class("gfla-picture")
     return picture
 

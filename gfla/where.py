@@ -38,7 +38,7 @@ def where_panel(frame: Frame, origin: Origin, width: int = 210) -> str:
     kernels = "".join(_kernel(look) for look in origin.looks)
     rows = "".join(_row(look) for look in origin.looks)
     table = (
-        "<table><tr><th>level</th><th>flow</th><th>mask</th><th>largest weight</th></tr>"
+        "<table><tr><th>level</th><th>flow</th><th>mask</th><th>top weight</th></tr>"
         f"{rows}</table>"
         if rows
         else ""
@@ -145,7 +145,7 @@ def _kernel(look: Look) -> str:
     """One level's weights: written out where they are few, a picture where they are many."""
     weights = look.weights.numpy()
     rows, columns = weights.shape
-    side = 92 / max(rows, columns)
+    side = 74 / max(rows, columns)  # all levels beside the source
     caption = f"<span>stride {look.stride}: {rows}×{columns}</span>"
     frame = f'<svg width="{side * columns:.0f}" height="{side * rows:.0f}" role="img" aria-label='
     if max(rows, columns) > _READABLE:
@@ -186,8 +186,10 @@ def _hex(share: float) -> str:
 
 
 def _share(weight: float) -> str:
-    """A weight in few signs: .25, 1."""
-    return f"{weight:.2f}".removeprefix("0") if weight < 0.995 else "1"
+    """A weight in few signs: 0, .25, 1."""
+    if 0.005 <= weight < 0.995:
+        return f"{weight:.2f}".removeprefix("0")
+    return f"{weight:.0f}"
 
 
 def _weights(axes: Axes, look: Look) -> None:

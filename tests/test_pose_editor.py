@@ -240,6 +240,16 @@ def test_sliders_and_skeleton_edit_one_pose(editor):
     assert sum(hips) / 2 == pytest.approx(30, abs=1e-3)
 
 
+def test_an_upright_head_stands_in_the_middle_of_its_slider(editor):
+    head = PoseSliders(editor).sliders["head"]
+    assert head.value == 0
+    for degrees in (-20, 20):
+        head.value = degrees
+        nose, neck = editor.pose["nose"], editor.pose["neck"]
+        assert nose[1] < neck[1] and (nose[0] - neck[0]) * degrees > 0
+        assert head.value == degrees
+
+
 def test_a_slider_that_is_drawn_is_one_step_for_undo(editor):
     sliders = PoseSliders(editor).sliders
     for degrees in (10, 20, 30):
