@@ -19,10 +19,13 @@ SECOND = 1000  # Playwright counts milliseconds
 OPENING = 120 * SECOND  # a page, with a kernel for it
 RUNNING = 240 * SECOND  # a whole notebook, on a machine that is busy with other things
 CHANGING = 60 * SECOND  # a picture after a move
-QUIET = 500  # a picture that has not changed for so long has settled
+QUIET = 500  # a picture that has not changed for so long, and nothing being busy, has settled
 
-# What a cell of JupyterLab, or of Voilà, shows when it failed.
-ERROR = '[data-mime-type="application/vnd.jupyter.error"], .jp-RenderedText .ansi-red-fg'
+# What a cell shows when it failed, or a widget that the browser cannot draw.
+ERROR = (
+    '[data-mime-type="application/vnd.jupyter.error"], .jp-RenderedText .ansi-red-fg, '
+    ".jupyter-widgets-error-widget"
+)
 
 # JupyterLab shows "Idle" before a kernel is there, and then runs nothing and says nothing.
 _READY = """() => {
@@ -37,16 +40,21 @@ _RAN = """error => {
     return prompts.length && prompts.every(p => /^\\[\\d+\\]:?$/.test(p.innerText.trim())) && "ran"
 }"""
 
-_SETTLED = """([image, before, quiet]) => {
-    const now = performance.now()
-    if (image.src !== image.seen) [image.seen, image.since] = [image.src, now]
-    return image.src !== before && image.complete && now - image.since > quiet
-}"""
+# The address of an <img>, or of the <image> of an SVG.
+_SOURCE = "image => image.href?.baseVal ?? image.src"
 
-_BYTES = """async image => {
-    const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer())
+_SETTLED = f"""([image, before, quiet]) => {{
+    const [now, source] = [performance.now(), ({_SOURCE})(image)]
+    const busy = document.querySelector('[data-busy="true"]')
+    if (source !== image.seen || busy) [image.seen, image.since] = [source, now]
+    return source !== before && now - image.since > quiet
+}}"""
+
+_BYTES = f"""async image => {{
+    const answer = await fetch(({_SOURCE})(image))
+    const bytes = new Uint8Array(await answer.arrayBuffer())
     return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""))
-}"""
+}}"""
 
 
 class Reader:
@@ -61,7 +69,14 @@ class Reader:
         self.page = page
         self.screenshots = screenshots
         self.strayed: list[str] = []  # addresses elsewhere that the page asked for
+        self.complaints: list[str] = []  # what the page's console was told as an error
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._listen)
         page.route(lambda url: not url.startswith(_HERE), self._refuse)
+
+    def _listen(self, message) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _refuse(self, route) -> None:
         self.strayed.append(route.request.url)
@@ -93,6 +108,17 @@ class Reader:
         failed = self.page.locator(ERROR)
         assert failed.count() == 0, failed.first.inner_text()
 
+    def expect_no_complaint(self, tolerated: str = "") -> None:
+        """Expect that nothing failed in the browser and nothing was asked of other machines.
+
+        Args:
+            tolerated: addresses with this word may have been asked for.
+        """
+        failed = self.page.locator(ERROR)
+        assert failed.count() == 0, failed.first.inner_text()
+        found = [*self.strayed, *self.complaints]
+        assert [text for text in found if not tolerated or tolerated not in text] == []
+
     def picture(self, image) -> np.ndarray:
         """Give the pixels of an image on the page, (H, W, 3) in 0..255."""
         image.wait_for(timeout=OPENING)
@@ -103,15 +129,25 @@ class Reader:
         """Do something, wait until the image has another picture and keeps it, give its pixels.
 
         Args:
-            image: locator of the one `<img>`.
+            image: locator of the one `<img>`, or `<image>` of an SVG.
             after: called without arguments: the move of a reader.
         """
         image.wait_for(timeout=OPENING)
-        before = image.evaluate("image => image.src")
+        before = image.evaluate(_SOURCE)
         after()
         arguments = [image.element_handle(), before, QUIET]
         self.page.wait_for_function(_SETTLED, arg=arguments, timeout=CHANGING)
         return self.picture(image)
+
+    def drag(self, what, right: float, down: float) -> None:
+        """Take something by its middle and let it go elsewhere, screen pixels away."""
+        what.scroll_into_view_if_needed()
+        box, mouse = what.bounding_box(), self.page.mouse
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x + right, y + down, steps=8)
+        mouse.up()
 
     def look(self, name: str) -> Path:
         """Take a screenshot."""
