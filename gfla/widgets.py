@@ -7,10 +7,12 @@ the twin, which a reader sees where nothing runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 
 import ipywidgets
 from matplotlib.figure import Figure
 
+from gfla.data.pasting import Parsed, parse, suspicions
 from gfla.viz import image_bytes
 
 
@@ -71,6 +73,44 @@ def explorer(draw: Callable[..., Figure], ranks: int, **choices: Sequence) -> ip
         value=0, min=0, max=ranks - 1, description="rank", continuous_update=False
     )
     return _connect(draw, _lists(choices) | {"rank": slider})
+
+
+def order_checker(
+    draw: Callable[[Parsed], Figure], text: str = "", size: tuple[int, int] | None = None
+) -> ipywidgets.VBox:
+    """A field for key points as JSON, above their picture and what looks wrong in their order.
+
+    Args:
+        draw: key points that were read -> Figure, such as `gfla.sheets.order_sheet`.
+        text: what stands in the field at first.
+        size: (H, W) of the picture that the numbers refer to, where the text does not tell.
+    Returns:
+        the widget. A text that cannot be read is said why, and the last picture stays.
+    """
+    field = ipywidgets.Textarea(
+        value=text,
+        placeholder="OpenPose or COCO JSON, or a list of 18 [x, y]",
+        continuous_update=False,  # read when the field is left
+        layout=ipywidgets.Layout(width="100%", height="6em"),
+    )
+    notes = ipywidgets.HTML()
+
+    def redraw(pasted: str) -> Figure:
+        notes.value = ""
+        read = parse(pasted, size)
+        figure = draw(read)
+        notes.value = "".join(f"<div>{escape(note)}</div>" for note in _verdict(read))
+        return figure
+
+    box = _connect(redraw, {"": field})
+    box.children = (*box.children, notes)
+    return box
+
+
+def _verdict(read: Parsed) -> tuple[str, ...]:
+    """What a reader has to know of key points that were read."""
+    right = () if suspicions(read.pose) else ("Nothing looks swapped.",)
+    return (f"Read as {read.order}.", *read.notes, *right)
 
 
 def _lists(choices: Mapping[str, Sequence]) -> dict[str, ipywidgets.Widget]:

@@ -1,12 +1,14 @@
 """Widgets: every move draws once, and a drawing that fails says so."""
 
 import io
+import json
 
 import ipywidgets
 import pytest
 from PIL import Image
 
 from gfla import viz, widgets
+from gfla.data.keypoints import OPENPOSE_18
 
 
 def draw(calls):
@@ -78,6 +80,44 @@ def test_an_explorer_goes_from_the_worst_case_to_the_best():
         (("metric", "l1"), ("model", "full"), ("rank", 3)),
         (("metric", "l1"), ("model", "global"), ("rank", 3)),
     ]
+
+
+def key_points(**moved):
+    """A person who stands facing us, as a list of 18 pairs."""
+    points = {
+        "nose": (32, 8), "neck": (32, 14),
+        "right_shoulder": (27, 15), "right_elbow": (24, 24), "right_wrist": (23, 32),
+        "left_shoulder": (37, 15), "left_elbow": (40, 24), "left_wrist": (41, 32),
+        "right_hip": (29, 32), "right_knee": (28, 44), "right_ankle": (28, 56),
+        "left_hip": (35, 32), "left_knee": (36, 44), "left_ankle": (36, 56),
+        "right_eye": (31, 7), "left_eye": (33, 7), "right_ear": (29, 8), "left_ear": (35, 8),
+    }  # fmt: skip
+    assert tuple(points) == OPENPOSE_18
+    return json.dumps([*(points | moved).values()])
+
+
+def test_an_order_checker_says_what_it_read_and_what_looks_swapped():
+    drawn = []
+
+    def sheet(read):
+        drawn.append(read)
+        return viz.bars({"a": float(len(drawn))}, "value", width=viz.NARROW)
+
+    box = widgets.order_checker(sheet, key_points(), (64, 64))
+    controls, picture, message, notes = box.children
+    (field,) = controls.children
+    assert drawn[0].order == "OpenPose-18" and drawn[0].pose["neck"] == (32, 14)
+    assert "Read as OpenPose-18." in notes.value and "Nothing looks swapped." in notes.value
+    field.value = key_points(right_ankle=(28, 20), left_ankle=(36, 20))
+    assert "The ankles are above the hips" in notes.value
+    assert "Nothing looks swapped." not in notes.value and len(drawn) == 2
+    before = picture.value
+    field.value = "[[1, 2], [3]]"
+    assert picture.value == before and message.value.startswith("Could not draw: ")
+    assert notes.value == "" and len(drawn) == 2
+    field.value = key_points()
+    assert message.value == "" and "Nothing looks swapped." in notes.value
+    assert not field.continuous_update  # half a text is no pose
 
 
 def test_nothing_to_choose_is_refused():
