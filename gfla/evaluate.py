@@ -29,6 +29,7 @@ from gfla.scoring import PEOPLE, Evaluation
 
 SAMPLE = "data/sample"  # what a model is scored on unless told otherwise
 PERSON = "_foreground"  # ends the names of what is measured over the person only
+SOURCE = ("commit", "device", "date")  # of the provenance, in every row of a CSV
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
@@ -70,11 +71,11 @@ def write(path: str | Path, found: Evaluation, results: dict[str, float], device
     Raises:
         ValueError: another ending.
     """
-    path = Path(path)
-    facts = {"pictures": found.subject, "against": found.against, "size": list(found.size)}
+    path, facts = Path(path), ledger.provenance(device=device)
+    about = {"pictures": found.subject, "against": found.against}
     if path.suffix == ".json":
         pairs = {k: list(map(_plain, v)) for k, v in found.judgement.pairs.items() if k in results}
-        entry = facts | ledger.provenance(device=device)
+        entry = about | {"size": list(found.size)} | facts
         entry |= {"results": {k: _plain(v) for k, v in results.items()}, "names": found.names}
         entry |= {"pairs": pairs, "left_out": found.left_out, "notes": found.judgement.notes}
         return storage.write_json(path, entry)
@@ -82,11 +83,10 @@ def write(path: str | Path, found: Evaluation, results: dict[str, float], device
         raise ValueError(f"--out {path}: expected a name that ends in .json or .csv")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    source = {key: ledger.provenance(device=device)[key] for key in ("commit", "device", "date")}
-    rows.writerow(["metric", "value", "better", "pictures", "against", *source])
+    source = about | {key: facts[key] for key in SOURCE}
+    rows.writerow(["metric", "value", "better", *source])
     for name, value in results.items():
-        about = METRICS[name].direction
-        rows.writerow([name, value, about, found.subject, found.against, *source.values()])
+        rows.writerow([name, value, METRICS[name].direction, *source.values()])
     return storage.atomic_write(path, text.getvalue())
 
 
@@ -214,9 +214,11 @@ def _scene(
 def _write_matrix(
     path: str, frame: Any, about: dict[str, Any], left_out: dict[str, list[str]], device: Any
 ) -> Path:
+    facts = ledger.provenance(device=device)
     if path.endswith(".csv"):
-        return storage.atomic_write(path, frame.to_csv())
-    entry = about | ledger.provenance(device=device) | {"left_out": left_out}
+        source = about | {key: facts[key] for key in SOURCE}
+        return storage.atomic_write(path, frame.assign(**source).to_csv())
+    entry = about | facts | {"left_out": left_out}
     return storage.write_json(path, entry | {"table": protocol.plain(frame)})
 
 

@@ -261,6 +261,7 @@ def test_the_matrix_of_folders(folders, capsys):
     assert ask(*words, "--out", folders[0].parent / "matrix.csv") == 0
     rows = (folders[0].parent / "matrix.csv").read_text().splitlines()
     name, group, value, *_ = rows[1].split(",")
+    assert rows[0].endswith("pairs,size,commit,device,date")
     assert (name, group, float(value)) == ("reference", "", pytest.approx(10 / 255))
     shown = capsys.readouterr().out
     assert "needs to know where the person is: cut to the person's box; background grey" in shown
