@@ -67,6 +67,7 @@ class Reader:
 
     def __init__(self, page, screenshots: Path):
         self.page = page
+        page.set_default_timeout(CHANGING)
         self.screenshots = screenshots
         self.strayed: list[str] = []  # addresses elsewhere that the page asked for
         self.complaints: list[str] = []  # what the page's console was told as an error
