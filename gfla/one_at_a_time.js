@@ -8,7 +8,7 @@
 const PATIENCE = 15000; // milliseconds; an answer that takes longer is no longer waited for
 
 function oneAtATime(model) {
-  const view = Math.random().toString(36).slice(2); // two views of one widget must not mix answers
+  const view = Math.random().toString(36).slice(2); // two views never mix answers, or drags
   const waiting = [];
   let count = 0;
   let underway = "";
@@ -18,6 +18,7 @@ function oneAtATime(model) {
     count += 1;
     underway = `${view}-${count}`;
     since = performance.now();
+    if (request.gesture) request = { ...request, gesture: `${view} ${request.gesture}` };
     model.set("state", { ...model.get("state"), request: { ...request, id: underway } });
     model.save_changes();
   }

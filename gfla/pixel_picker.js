@@ -1,4 +1,4 @@
-// A picture of which a pixel is chosen: by hovering, by a click that holds it, or by the arrow keys.
+// A picture of which a pixel is chosen: by hovering, by a click that holds it, by the arrow keys.
 //
 // The picture is the trait `picture`; the chosen pixel is in `state`, and Python says what follows
 // from it (gfla/pixel_picker.py).
@@ -58,7 +58,7 @@ function render({ model, el }) {
 
   function look(pixel, held) {
     const now = state();
-    if (now.pixel && now.pixel[0] === pixel[0] && now.pixel[1] === pixel[1] && now.held === held) return;
+    if (String(now.pixel) === String(pixel) && now.held === held) return;
     asking.ask({ do: "look", pixel, held });
   }
 

@@ -10,7 +10,7 @@ function render({ model, el }) {
   const words = model.get("words"); // names, limbs, colours: constant
   const asking = oneAtATime(model);
   const page = build(words);
-  const hand = { joint: -1, gesture: "", offset: [0, 0], to: null }; // what a pointer drags
+  const hand = { joint: -1, pointer: -1, gesture: "", offset: [0, 0], to: null }; // in a drag
   el.append(page.root);
 
   const state = () => model.get("state");
@@ -47,8 +47,10 @@ function build(words) {
     redo: button("Redo", { "data-do": "redo" }, "One step forth (Ctrl+Shift+Z)"),
     reset: button("Reset", { "data-do": "reset" }, "The pose it began with"),
     random: button("Random", { "data-do": "random" }, "Another pose by chance"),
-    copy: button("Copy", { "data-open": "copy", "aria-label": "Copy JSON" }, "The pose as OpenPose's JSON"),
-    paste: button("Paste", { "data-open": "paste", "aria-label": "Paste JSON" }, "Read OpenPose or COCO JSON"),
+    copy: button("Copy", { "data-open": "copy", "aria-label": "Copy JSON" },
+      "The pose as OpenPose's JSON"),
+    paste: button("Paste", { "data-open": "paste", "aria-label": "Paste JSON" },
+      "Read OpenPose or COCO JSON"),
   };
   const presets = words.presets.map((name) =>
     button(name, { "data-do": "preset", "data-name": name }, `Take the pose “${name}”`),
@@ -64,7 +66,7 @@ function build(words) {
   const behind = make("image", { class: "gfla-behind", preserveAspectRatio: "none" });
   const paper = make("rect", { class: "gfla-paper" });
   const casings = words.limbs.map(() => make("line", { class: "gfla-casing" }));
-  const limbs = words.limbs.map((_, i) => make("line", { class: "gfla-limb", stroke: words.colors[i] }));
+  const limbs = words.colors.map((stroke) => make("line", { class: "gfla-limb", stroke }));
   const pull = make("line", { class: "gfla-pull" });
   const tray = make("text", { class: "gfla-tray" }, "missing");
   const joints = words.joints.map((name, index) =>
@@ -201,7 +203,7 @@ function drawLabel(page, words, state, at, unit) {
   });
   page.label.textContent = spoken(words.joints[index]);
   page.readout.textContent = state.points[index]
-    ? `x ${x.toFixed(1)}  y ${y.toFixed(1)} px`
+    ? `x ${x.toFixed(1)}  y ${y.toFixed(1)}`
     : "missing";
 }
 
@@ -288,13 +290,14 @@ function listenToPointers(page, state, ask, hand, draw) {
 
   page.stage.addEventListener("pointerdown", (event) => {
     const index = nearest(event);
-    if (index < 0 || event.button !== 0) return;
+    if (index < 0 || event.button !== 0 || hand.joint >= 0) return; // one finger drags
     event.preventDefault(); // no text selection, no picture dragged away
     page.joints[index].focus({ preventScroll: true });
     const { x, y } = pixelUnder(page.stage, event);
     const [px, py] = places(state())[index];
     drags += 1;
-    Object.assign(hand, { joint: index, gesture: `drag ${drags}`, offset: [px - x, py - y], to: null });
+    Object.assign(hand, { joint: index, pointer: event.pointerId, gesture: `drag ${drags}`,
+      offset: [px - x, py - y], to: null });
     page.stage.setPointerCapture(event.pointerId);
     page.root.classList.add("gfla-dragging");
   });
@@ -307,19 +310,26 @@ function listenToPointers(page, state, ask, hand, draw) {
       draw();
       return;
     }
+    if (event.pointerId !== hand.pointer) return;
     const { x, y } = pixelUnder(page.stage, event);
-    hand.to = [x + hand.offset[0], y + hand.offset[1]];
+    const [height, width] = state().size; // the hand may leave the picture, the joint does not
+    hand.to = [
+      Math.max(-0.5, Math.min(width - 0.5, x + hand.offset[0])),
+      Math.max(-0.5, Math.min(height - 0.5, y + hand.offset[1])),
+    ];
     const joint = page.joints[hand.joint].dataset.joint;
     ask({ do: "move", joint, to: hand.to, gesture: hand.gesture });
     draw();
   });
 
-  const release = () => {
+  const release = (event) => {
+    if (event.pointerId !== hand.pointer) return;
     const tapped = hand.joint >= 0 && !hand.to;
     const index = hand.joint;
-    Object.assign(hand, { joint: -1, to: null });
+    Object.assign(hand, { joint: -1, pointer: -1, to: null });
     page.root.classList.remove("gfla-dragging");
-    if (tapped && !state().points[index]) ask({ do: "add", joint: page.joints[index].dataset.joint });
+    const joint = tapped && page.joints[index].dataset.joint;
+    if (tapped && !state().points[index]) ask({ do: "add", joint });
     draw();
   };
   page.stage.addEventListener("pointerup", release);

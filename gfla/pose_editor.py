@@ -140,8 +140,9 @@ class PoseEditor(OneAtATime):
         def edit(pose: Pose) -> Pose:
             if wish == "remove":
                 return removed(pose, joint)
-            if wish == "add":
-                return moved(pose, joint, _home(pose, joint, self._first))
+            if wish == "add":  # a second press is no second joint
+                there = pose[joint] is not None
+                return pose if there else moved(pose, joint, _home(pose, joint, self._first))
             x, y = _pair(request.get("by" if wish == "nudge" else "to"))
             if wish == "nudge":
                 if pose[joint] is None:

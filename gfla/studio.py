@@ -223,9 +223,9 @@ def _picture() -> ipywidgets.Image:
 
 
 def _wheel(side: int = 96) -> np.ndarray:
-    """The colour wheel that reads a painted flow, on white."""
+    """The colour wheel that reads a painted flow, (side, side, 4), nothing around it."""
     line = np.linspace(-1.0, 1.0, side)
     dx, dy = np.meshgrid(line, line)
     wheel = flow_to_color(np.stack([dx, dy]), limit=1.0)
-    wheel[np.hypot(dx, dy) > 1] = 255
-    return wheel
+    alpha = np.clip((1 - np.hypot(dx, dy)) * side / 2, 0, 1)[..., None] * 255
+    return np.concatenate([wheel, alpha.astype(np.uint8)], axis=-1)

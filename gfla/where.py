@@ -38,8 +38,7 @@ def where_panel(frame: Frame, origin: Origin, width: int = 210) -> str:
     kernels = "".join(_kernel(look) for look in origin.looks)
     rows = "".join(_row(look) for look in origin.looks)
     table = (
-        "<table><tr><th>level</th><th>flow</th><th>mask</th><th>top weight</th></tr>"
-        f"{rows}</table>"
+        f"<table><tr><th>level</th><th>flow</th><th>mask</th><th>weight</th></tr>{rows}</table>"
         if rows
         else ""
     )
@@ -72,7 +71,8 @@ def where_figure(frame: Frame, origin: Origin) -> Figure:
         _bare(place, label)
         place.set(xlim=(-0.5, picture.shape[1] - 0.5), ylim=(picture.shape[0] - 0.5, -0.5))
     x, y = origin.pixel
-    axes[0].add_patch(Rectangle((x - 1, y - 1), 2, 2, fill=False, ec=viz.TARGET, lw=1.8))
+    for place in axes[:2]:
+        place.add_patch(Rectangle((x - 1, y - 1), 2, 2, fill=False, ec=viz.TARGET, lw=1.8))
     for box, line in zip(reversed(origin.boxes), _LINES, strict=False):
         left, top, wide, tall = box
         patch = Rectangle((left, top), wide, tall, fill=False, ec=viz.ATTENTION, lw=1.5, ls=line)

@@ -118,6 +118,8 @@ def test_a_missing_joint_is_told_and_comes_back_where_it_hangs(editor):
     state = ask(editor, do="add", joint="right_wrist")
     assert joint(state, "right_wrist") == pytest.approx(list(STAND["right_wrist"]), abs=0.5)
     assert state["message"] == "" and not state["wrong"]
+    here = ask(editor, do="nudge", joint="right_wrist", by=[-3, 0])["points"]
+    assert ask(editor, do="add", joint="right_wrist")["points"] == here  # pressed twice
     ask(editor, do="remove", joint="left_wrist")
     ask(editor, do="remove", joint="left_elbow")
     assert ask(editor, do="add", joint="left_wrist")["points"][7] is not None
