@@ -22,7 +22,7 @@ from gfla.attention import GlobalAttention
 from gfla.data.body import PARTS
 from gfla.ladder import MODELS
 from gfla.model import GFLA, Output
-from gfla.types import Features
+from gfla.types import Features, Image
 from gfla.verdict import GROUPS
 
 if TYPE_CHECKING:
@@ -119,6 +119,35 @@ def gaze_table(models: Mapping[str, GFLA], batch: Mapping[str, Tensor]) -> panda
     table = pandas.DataFrame.from_dict(rows, orient="index", columns=Found._fields)
     table.index = pandas.MultiIndex.from_tuples(table.index, names=["who", "stride"])
     return table.sort_index(key=lambda level: level.map(_order))
+
+
+@torch.no_grad()
+def helped(model: GFLA, batch: Mapping[str, Tensor], reach: int | None) -> Image:
+    """The picture that a model with flow would make if somebody who knows chose where it reads.
+
+    An experiment and no model: the truth moves every vector whose source is visible, by whole
+    positions of its level and by `reach` of them at most on either axis. With reach 1 this is the
+    best choice that attention over 3×3 taps could make; nothing is trained for it.
+
+    Args:
+        model: "full" or "bilinear", in eval mode.
+        batch: of `gfla.data.people.pairs`.
+        reach: positions; 0 leaves the flow alone, None puts the true flow in its place.
+
+    Returns:
+        (B, 3, H, W).
+    """
+    source, size = batch["source"], batch["source"].shape[-2]
+    flows, masks = model.flow(source, batch["source_pose"], batch["target_pose"])
+    moved = []
+    for flow in flows:
+        stride = size // flow.shape[-2]
+        there, seen = _truth(batch, stride)
+        lacking = (there - _centres(*flow.shape[-2:], stride)) / stride - flow  # (B, 2, h, w)
+        if reach is not None:
+            lacking = lacking.round().clamp(-reach, reach)
+        moved.append(flow + lacking * seen[:, None])
+    return model.renderer(source, batch["target_pose"], moved, masks).image
 
 
 def landmarks(

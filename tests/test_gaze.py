@@ -90,6 +90,25 @@ def test_the_table_has_every_level_beside_those_that_know_nothing(batch):
     assert table.loc[("own place", 2), "read"] == 1
 
 
+@pytest.mark.parametrize(
+    ("off", "reach", "left"), [(1.0, 0, 1.0), (1.0, 1, 0.0), (3.25, 1, 2.25), (3.25, None, 0.0)]
+)
+def test_help_moves_visible_vectors_towards_the_truth_and_no_farther_than_it_may(
+    batch, off, reach, left
+):
+    model, asked = tiny("bilinear"), []
+    true = [true_flow(batch, stride) for stride in (4, 2)]
+    wrong = tuple(flow + off for flow, _ in true)
+    masks = tuple(torch.full_like(flow[:, :1], 0.5) for flow in wrong)
+    model.flow.forward = lambda *_: (wrong, masks)
+    model.renderer.register_forward_pre_hook(lambda _, given: asked.append(given[2]))
+    assert gaze.helped(model, batch, reach).shape == batch["source"].shape
+    for flow, (truth, seen) in zip(asked[0], true, strict=True):
+        error = (flow - truth).abs().movedim(1, -1)
+        assert torch.allclose(error[seen], torch.tensor(left), atol=1e-4)
+        assert torch.allclose(error[~seen], torch.tensor(off), atol=1e-4)
+
+
 def test_a_picture_that_is_the_source_hangs_on_its_own_pixel(batch):
     class Copy(nn.Module):
         def forward(self, source, source_pose, target_pose):
