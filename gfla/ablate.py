@@ -61,6 +61,11 @@ PROFILES = {
 }
 # Without a stage 1 there is no flow to protect in stage 2: F learns as fast as G.
 ALONE = {"full.sampling_correctness": 0.0, "optim.flow_lr_ratio": 1.0}
+FREE = {  # the paper's stage 2: nothing holds the flow back but smaller losses of its own
+    "optim.flow_lr_ratio": 1.0,
+    "full.sampling_correctness": 5.0,
+    "full.affine_regularization": 0.0025,
+}
 NO_AFFINE = {"flow.affine_regularization": 0.0, "full.affine_regularization": 0.0}
 CHANGES = {  # of ladder.VARIANTS
     "without-correctness": Variant("full", ALONE, None),
@@ -69,7 +74,9 @@ CHANGES = {  # of ladder.VARIANTS
     "without-pretraining": Variant("full", {"optim.flow_lr_ratio": 1.0}, None),
     "fast-kernels": Variant("full", {"optim.kernel_lr_ratio": 1.0}, "flow"),
     "slow-kernels": Variant("full", {"optim.kernel_lr_ratio": 0.02}, "flow"),
+    "free-flow": Variant("full", FREE, "flow"),
     "bilinear-without-correctness": Variant("bilinear", ALONE, None),
+    "bilinear-free-flow": Variant("bilinear", FREE, "flow"),
 }
 KERNELS = {"optim.kernel_lr_ratio": 0.1}  # see `configure`
 SHAPE = ("attention", "mask_start", "base", "cap")  # in which the models differ

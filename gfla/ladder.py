@@ -38,9 +38,11 @@ VARIANTS = {  # trained otherwise in one respect, Full where no other model is n
     "without-pretraining": "without flow pre-training",
     "fast-kernels": "kernel nets that learn as fast as the renderer",
     "slow-kernels": "kernel nets that learn 50 times slower than the renderer",
+    "free-flow": "flow and its losses as free as in the paper's stage 2",
     "bilinear-without-correctness": "Bi-Sample, without sampling correctness",
+    "bilinear-free-flow": "Bi-Sample, flow and its losses as free as in the paper's stage 2",
 }
-NOT_FULL = ("bilinear-without-correctness",)  # variants of another model
+NOT_FULL = ("bilinear-without-correctness", "bilinear-free-flow")  # variants of another model
 FIRST = "judge_distance_foreground"  # what the ladder is decided by
 KEYS = ("run", "model", "variant", "seed", "flow_steps", "steps", "parameters", "flow_seconds",
         "seconds", "commit", "config", "date", "device")  # fmt: skip
