@@ -39,7 +39,7 @@ class Run(NamedTuple):
     variant: str  # of VARIANTS, "" for the ladder's own
     seed: int
     config: Config
-    begins: str | None  # the stage 1 that it begins with, without the seed; None: with none
+    begins: str | None  # what it begins with, without the seed: a stage 1, a model that goes on
 
 
 class Variant(NamedTuple):
@@ -47,7 +47,7 @@ class Variant(NamedTuple):
 
     model: str  # of MODELS
     changes: dict[str, Any]  # of both stages
-    begins: str | None  # the stage 1 that it begins with; None: with none
+    begins: str | None  # the stage 1, or the model of the ladder, that it begins with
 
 
 _MINUTES = {"sample_every": 0, "log_every": 5, "checkpoint_every": 50, "measure_every": 0}
@@ -75,10 +75,13 @@ CHANGES = {  # of ladder.VARIANTS
     "fast-kernels": Variant("full", {"optim.kernel_lr_ratio": 1.0}, "flow"),
     "slow-kernels": Variant("full", {"optim.kernel_lr_ratio": 0.02}, "flow"),
     "free-flow": Variant("full", FREE, "flow"),
+    "longer": Variant("full", {}, "full"),
     "bilinear-without-correctness": Variant("bilinear", ALONE, None),
     "bilinear-free-flow": Variant("bilinear", FREE, "flow"),
+    "bilinear-longer": Variant("bilinear", {}, "bilinear"),
 }
 KERNELS = {"optim.kernel_lr_ratio": 0.1}  # see `configure`
+FRESH = 10  # a model that goes on sees the people of this many seeds further
 SHAPE = ("attention", "mask_start", "base", "cap")  # in which the models differ
 NO_FLOW_LOSSES = {"full.sampling_correctness": 0.0, "full.affine_regularization": 0.0}
 
@@ -155,14 +158,20 @@ def perform(run: Run, out: str | Path, device: str = "auto", progress: bool = Tr
     Returns:
         The second stage's `gfla.train.Fitted`; `finished` is False after Ctrl-C.
     """
-    out, init = Path(out), None
+    out, init, part = Path(out), None, "flow"
     options = {"seed": run.seed, "device": device, "progress": progress}
     if run.begins:
         init = out / f"{run.begins}-{run.seed}"
-        first = train.fit(_plain(run.config), "flow", init, **options)
+        if run.begins in MODELS:
+            before = run._replace(name=run.begins, variant="", begins="flow")
+            first = perform(before, out, device, progress)
+            part, options["seed"] = "model", run.seed + FRESH
+        else:
+            first = train.fit(_plain(run.config), "flow", init, **options)
         if not first.finished:
             return first
-    return train.fit(run.config, "full", out / f"{run.name}-{run.seed}", init=init, **options)
+    folder = out / f"{run.name}-{run.seed}"
+    return train.fit(run.config, "full", folder, init=init, part=part, **options)
 
 
 def _plain(config: Config) -> Config:
@@ -191,7 +200,10 @@ def record(run: Run, out: str | Path, pairs: int) -> Path:
     found = judging.judge(trained, pairs)
     history = journal.read(folder)
     seconds = history[-1]["seconds"]
-    first = Path(out) / f"{run.begins}-{run.seed}" if run.begins else None
+    goes_on = run.begins in MODELS
+    earlier = journal.read(Path(out) / f"{run.begins}-{run.seed}")[-1]["step"] if goes_on else 0
+    flow = "flow" if goes_on else run.begins
+    first = Path(out) / f"{flow}-{run.seed}" if flow else None
     return ledger.write_run(
         f"ablation-{run.name}-{run.seed}",
         found.results,
@@ -199,7 +211,7 @@ def record(run: Run, out: str | Path, pairs: int) -> Path:
         seed=run.seed,
         model=run.model,
         variant=run.variant,
-        steps=history[-1]["step"],
+        steps=earlier + history[-1]["step"],
         flow_steps=journal.read(first)[-1]["step"] if first else 0,
         parameters=model.parameters(trained),
         seconds=round(seconds),
@@ -301,7 +313,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _listing(runs: Sequence[Run]) -> str:
     """The runs as a table: steps of both stages, width of the renderer, parameters."""
-    rows = [["run", "stage 1", "stage 2", "base", "parameters", "of full"]]
+    rows = [["run", "begins with", "stage 1", "stage 2", "base", "parameters", "of full"]]
     for run in runs:
         with torch.device("meta"):
             count = model.parameters(model.GFLA(**run.config.generator()))
@@ -309,6 +321,6 @@ def _listing(runs: Sequence[Run]) -> str:
             whole |= {key: getattr(preset(run.config.preset).model, key) for key in ("base", "cap")}
             share = count / model.parameters(model.GFLA(**whole))
         steps = [run.config.flow.steps if run.begins else 0, run.config.full.steps]
-        rows.append([f"{run.name}-{run.seed}", *map(str, steps), str(run.config.model.base),
-                     f"{count:,}", f"{share:.0%}"])  # fmt: skip
+        rows.append([f"{run.name}-{run.seed}", run.begins or "–", *map(str, steps),
+                     str(run.config.model.base), f"{count:,}", f"{share:.0%}"])  # fmt: skip
     return ledger.table(rows)

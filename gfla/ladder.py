@@ -39,10 +39,12 @@ VARIANTS = {  # trained otherwise in one respect, Full where no other model is n
     "fast-kernels": "kernel nets that learn as fast as the renderer",
     "slow-kernels": "kernel nets that learn 50 times slower than the renderer",
     "free-flow": "flow and its losses as free as in the paper's stage 2",
+    "longer": "twice the steps of stage 2",
     "bilinear-without-correctness": "Bi-Sample, without sampling correctness",
     "bilinear-free-flow": "Bi-Sample, flow and its losses as free as in the paper's stage 2",
+    "bilinear-longer": "Bi-Sample, twice the steps of stage 2",
 }
-NOT_FULL = ("bilinear-without-correctness", "bilinear-free-flow")  # variants of another model
+NOT_FULL = tuple(name for name in VARIANTS if VARIANTS[name].startswith("Bi-Sample"))
 FIRST = "judge_distance_foreground"  # what the ladder is decided by
 KEYS = ("run", "model", "variant", "seed", "flow_steps", "steps", "parameters", "flow_seconds",
         "seconds", "commit", "config", "date", "device")  # fmt: skip
