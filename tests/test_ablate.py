@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,24 @@ def test_an_interrupted_grid_goes_on_to_the_same_weights(folder, tmp_path):
     halves = storage.load_safetensors(out / journal.MODEL)[0]
     assert whole.keys() == halves.keys()
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_a_model_of_the_ladder_goes_on_with_other_people(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
+    shutil.copytree(folder, tmp_path / "runs")
+    full = ablate.grid("smoke")[-1]
+    longer = full._replace(name="full-longer", variant="longer", begins="full")
+    assert ablate.perform(longer, tmp_path / "runs", "cpu", progress=False).finished
+    facts = storage.read_json(tmp_path / "runs" / "full-longer-1" / journal.CONFIG)
+    assert facts["seed"] == full.seed + ablate.FRESH
+    entry = storage.read_json(ablate.record(longer, tmp_path / "runs", 4))
+    assert (entry["steps"], entry["flow_steps"], entry["seed"]) == (4, 2, 1)
+    before, after = (
+        storage.load_safetensors(tmp_path / "runs" / name / journal.MODEL)[0]
+        for name in ("full-1", "full-longer-1")
+    )
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert 0 < moved < 0.05  # two steps away from where it began, not a fresh start
 
 
 def test_a_record_holds_every_pair_and_the_tables_follow(folder, tmp_path, monkeypatch):
