@@ -208,7 +208,8 @@ def people_scene(
         progress: show bars.
 
     Returns:
-        the scene; its other sets, drawn large and shrunk alike, are the sources of the pairs, other
+        the scene; its other sets, drawn large and shrunk alike, are the sources of the pairs (real
+        pictures of the same people, but they face the viewer more often than the targets do), other
         held-out people, and people whom a model may train on, `count` pictures each.
     """
     images, foreground = [], []
