@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -104,6 +106,7 @@ def _running(options: Sequence[str], home: Path, folder: Path, token: str) -> It
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C for pytest is answered by pytest alone
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         try:
             yield Server(_address(process, log), token, folder, log, process.pid)
@@ -125,6 +128,11 @@ def _environment(home: Path) -> dict[str, str]:
     for name in folders.values():
         (home / name).mkdir(parents=True, exist_ok=True)
     return ours | {key: str(home / name) for key, name in folders.items()}
+
+
+def _end_with_parent() -> None:
+    """In the server's process: ask the kernel for a SIGTERM when pytest is gone, even if killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 = PR_SET_PDEATHSIG
 
 
 def _free_port() -> int:

@@ -1,7 +1,10 @@
 """The servers of these tests keep to themselves. Needs no browser."""
 
+import subprocess
+import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -31,6 +34,25 @@ def test_jupyterlab_keeps_to_this_machine_and_leaves_nothing_behind_even_after_a
         assert len(processes) > 1
         raise ZeroDivisionError
     assert not psutil.wait_procs(processes, timeout=10)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such promise")
+def test_a_server_does_not_outlive_a_test_run_that_is_killed(tmp_path):
+    (tmp_path / "a.ipynb").write_text("{}")
+    program = f"""
+import pathlib, sys
+sys.path.insert(0, {str(Path(servers.__file__).parent)!r})
+import servers
+home = pathlib.Path({str(tmp_path)!r})
+with servers.voila(home / "a.ipynb", home / "voila") as server:
+    print(server.pid, flush=True)
+    input()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as run:
+        server = psutil.Process(int(run.stdout.readline()))
+        run.kill()
+    assert not psutil.wait_procs([server], timeout=30)[1]
 
 
 def test_voila_serves_one_notebook_on_this_machine(tmp_path):
