@@ -28,7 +28,15 @@ from gfla.ladder import (
     uneven,
     variants,
 )
-from gfla.standings import best, differences, order, paper_order, summary, variant_differences
+from gfla.standings import (
+    best,
+    differences,
+    order,
+    paper_order,
+    summary,
+    twin_differences,
+    variant_differences,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -89,6 +97,9 @@ def markdown(runs: Sequence[Run]) -> str:
         found = variant_differences(runs)
         if len(found):
             parts += ["Minus Full from the same seed:\n", difference_tables(found, LOSSES)]
+        found = twin_differences(runs)
+        if len(found):
+            parts += ["Full minus Bi-Sample, both otherwise:\n", difference_tables(found, LOSSES)]
     parts += ["## Runs\n", runs_table(runs), "## What the numbers mean\n", meaning_table(runs)]
     return "\n".join(parts)
 

@@ -95,6 +95,29 @@ def ablation_table() -> str:
     return ledger.table(rows)
 
 
+def differences_table() -> str:
+    """Paired differences in what the ladder is decided by, and in other trainings of Full."""
+    runs = ladder.entries()
+    kinds = standings.differences, standings.twin_differences, standings.variant_differences
+    found = [kind(runs) for kind in kinds]
+    rows = [["difference in perceptual distance, person", "mean", "95% interval", "seeds"]]
+    for one in (row for table in found for row in table.itertuples()):
+        if one.metric == ladder.FIRST:
+            between = f"{one.low:+.4f} … {one.high:+.4f}"
+            rows.append([_names(one.a, one.b), f"{one.mean:+.4f}", between, str(one.seeds)])
+    return ledger.table(rows)
+
+
+def _names(a: str, b: str) -> str:
+    """A difference in words."""
+    if b == f"bilinear-{a}":
+        return f"Full − Bi-Sample, both: {ladder.VARIANTS[a]}"
+    full = {name: f"Full, {words}" for name, words in ladder.VARIANTS.items()}
+    other = {name: ladder.VARIANTS[name] for name in ladder.NOT_FULL}
+    words = full | other | ladder.MODELS
+    return f"{words[a]} − {words[b]}"
+
+
 def _errors(numbers: dict) -> list[str]:
     return [f"{numbers[f'measured_{key}_ratio']:.2f}" for key in ("l1", "flow")]
 
@@ -122,6 +145,7 @@ def filled(text: str) -> str:
         "street": street_table,
         "departures": departures_table,
         "ablation": ablation_table,
+        "differences": differences_table,
     }
     return MARKED.sub(lambda m: m[1] + tables[m[2]]() + "\n" + m[3], text)
 

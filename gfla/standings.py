@@ -12,7 +12,7 @@ import numpy as np
 
 from gfla.comparison import Difference, paired_difference, set_difference
 from gfla.judging import METRICS
-from gfla.ladder import MODELS, PAPER, Run, entries, metrics, rungs, variants
+from gfla.ladder import MODELS, NOT_FULL, PAPER, Run, entries, metrics, rungs, variants
 
 if TYPE_CHECKING:
     import pandas
@@ -114,6 +114,19 @@ def variant_differences(runs: Sequence[Run] | None = None) -> pandas.DataFrame:
     full = [run for run in rungs(runs) if run["model"] == "full"]
     kinds = {name: [run for run in runs if run["variant"] == name] for name in variants(runs)}
     return _table(runs, [((name, kind), ("full", full)) for name, kind in kinds.items()])
+
+
+def twin_differences(runs: Sequence[Run] | None = None) -> pandas.DataFrame:
+    """Full minus Bi-Sample, both trained otherwise in the same respect; columns as in
+    `differences`.
+
+    Each such pair tests one reason why the two might stand where they do.
+    """
+    runs = entries() if runs is None else runs
+    kinds = {name: [run for run in runs if run["variant"] == name] for name in variants(runs)}
+    twins = [(name.removeprefix("bilinear-"), name) for name in NOT_FULL]
+    both = [(a, b) for a, b in twins if a in kinds and b in kinds]
+    return _table(runs, [((a, kinds[a]), (b, kinds[b])) for a, b in both])
 
 
 def order(metric: str, runs: Sequence[Run] | None = None) -> list[str]:

@@ -113,6 +113,18 @@ def test_variants_are_compared_with_the_full_model_of_their_seed(runs):
     assert names == ["without-correctness", "without-affine"]
 
 
+def test_twins_are_the_two_models_trained_otherwise_in_one_respect(runs):
+    full = [run for run in runs if run["model"] == "full" and not run["variant"]]
+    bilinear = [run for run in runs if run["model"] == "bilinear" and not run["variant"]]
+    assert standings.twin_differences(runs).empty  # of a variant that only Full has
+    free = [run | {"variant": "free-flow"} for run in full]
+    twins = [run | {"variant": "bilinear-free-flow"} for run in bilinear]
+    found = standings.twin_differences(free + twins)
+    assert set(zip(found["a"], found["b"], strict=True)) == {("free-flow", "bilinear-free-flow")}
+    same = standings.differences(full + bilinear, [("full", "bilinear")])
+    assert found["mean"].tolist() == same["mean"].tolist()
+
+
 def test_runs_judged_on_other_pairs_are_refused(runs, tmp_path, monkeypatch):
     monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
     synthetic_runs.record("full", 1, pairs=8)
