@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
-from gfla import viz
+from gfla import ledger, viz
 from gfla.data.keypoints import LIMB_COLORS, LIMBS, OPENPOSE_18
 from gfla.data.pasting import Parsed
 from gfla.data.posing import Pose, with_angle
 from gfla.data.stances import PRESETS, preset, with_facing
-from gfla.live import Painter
+from gfla.live import Frame, Painter
+from gfla.one_at_a_time import data_url
 
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+_SIDE, _GAP = 128, 4  # pixels of a picture in a slider's strip, and between two of them
 _SHOWN = ("target pose", "flow", "mask", "ours")
 
 
@@ -68,6 +78,45 @@ def pose_sheet(painter: Painter, poses: Mapping[str, Pose], rows: Sequence[str] 
     return viz.grid(cells, list(poses), ["generated" if r == "ours" else r for r in there], limit)
 
 
+def sheet_slider(painter: Painter, poses: Mapping[str, Pose], what: str, start: int = 0) -> HTML:
+    """A slider over poses that are painted now: it works where nothing runs, on a static page.
+
+    Everything is in the text: pictures, and a script that makes a slider of them. A page that
+    strips scripts shows all pictures as a sheet instead.
+
+    Args:
+        painter: model and source.
+        poses: label -> pose, a stop of the slider each; thirteen or so keep it small.
+        what: name of the slider.
+        start: which pose is shown at first.
+
+    Returns:
+        For a notebook's cell to end with; `.data` is the text.
+
+    Raises:
+        ValueError: no pose, or a start that is none of them.
+    """
+    from IPython.display import HTML
+
+    if not 0 <= start < len(poses):
+        raise ValueError(f"start is {start}, there are {len(poses)} poses: choose one of them")
+    frames = [painter.paint(pose) for pose in poses.values()]
+    strips = [data_url(_small_png(_strip(frame))) for frame in frames]
+    wide = "".join(
+        f'<img src="{strip}" alt="{escape(label)}" title="{escape(label)}" height="64" '
+        'style="image-rendering:pixelated"> '
+        for label, strip in zip(poses, strips, strict=True)
+    )
+    shown = ", ".join("generated" if name == "ours" else name for name in _there(frames[0]))
+    digest = ledger.digest(wide)
+    script = Path(__file__).with_name("sheet_slider.js").read_text(encoding="utf-8")
+    return HTML(
+        f'<div data-gfla-slider="{digest}" data-start="{start}" data-what="{escape(what)}">'
+        f"<div>{wide}</div><p>{escape(what)}; from left to right: {shown}</p></div>"
+        f"<script>{{{script.replace('DIGEST', digest)}}}</script>"
+    )
+
+
 def order_sheet(read: Parsed, picture: np.ndarray | None = None) -> Figure:
     """Draw key points that were read, each with its index, beside the names that they stand for.
 
@@ -98,6 +147,33 @@ def order_sheet(read: Parsed, picture: np.ndarray | None = None) -> Figure:
         text = f"{index}  {name.replace('_', ' ')}" + (" (missing)" if lost else "")
         names.text(0.5 * column, 1 - (row + 0.5) / 9, text, color=viz.MUTED if lost else viz.INK)
     return figure
+
+
+def _there(frame: Frame) -> list[str]:
+    return [name for name in _SHOWN if name in frame.pictures()]
+
+
+def _strip(frame: Frame) -> np.ndarray:
+    """The pictures of one answer beside each other, (_SIDE, W, 3)."""
+    pictures = frame.pictures()
+    cells = []
+    for name in _there(frame):
+        small = Image.fromarray(pictures[name])
+        way = Image.Resampling.LANCZOS if name == "target pose" else Image.Resampling.NEAREST
+        width = round(_SIDE * small.width / small.height)
+        cells += [np.asarray(small.resize((width, _SIDE), way))]
+        cells += [np.full((_SIDE, _GAP, 3), 255, np.uint8)]
+    return np.concatenate(cells[:-1], axis=1)
+
+
+def _small_png(picture: np.ndarray) -> bytes:
+    """A PNG of 256 colours: a third of the bytes, and no difference that one sees at this size."""
+    stream = io.BytesIO()
+    few = Image.fromarray(picture).quantize(
+        256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+    )
+    few.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
 
 
 def _skeleton(axes: Axes, pose: Pose) -> None:

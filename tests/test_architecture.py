@@ -32,7 +32,7 @@ FLOORS = [
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring",
-     "sources", "live", "where", "sheets", "studio"],
+     "sources", "live", "where", "sheets", "moves", "studio"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
