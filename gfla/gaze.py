@@ -240,22 +240,23 @@ def probes(batch: Mapping[str, Tensor], count: int, least: float = 8.0, seed: in
     Args:
         batch: of `gfla.data.people.pairs`.
         count: pixels of each pair.
-        least: length of their true flow, pixels.
+        least: length of their true flow, pixels. In a pair where nothing visible moves so far, the
+            one pixel that moves farthest is taken every time.
         seed: of the lot.
 
     Returns:
         (B, count, 2) integers, x and y.
 
     Raises:
-        ValueError: a pair in which nothing visible has moved that far.
+        ValueError: a pair in which nothing is visible.
     """
     generator = torch.Generator().manual_seed(seed)
-    moved = (batch["flow"].norm(dim=1) >= least) & (batch["visible"][:, 0] > 0)
+    length = batch["flow"].norm(dim=1).where(batch["visible"][:, 0] > 0, -1.0)  # (B, H, W)
     found = []
-    for number, one in enumerate(moved):
-        y, x = one.nonzero(as_tuple=True)
-        if not len(x):
-            raise ValueError(f"nothing visible of pair {number} moves {least} px: ask for less")
+    for number, one in enumerate(length):
+        if one.max() < 0:
+            raise ValueError(f"nothing of pair {number} is visible: leave that pair out")
+        y, x = (one >= min(least, float(one.max()))).nonzero(as_tuple=True)
         chosen = torch.randint(len(x), (count,), generator=generator)
         found.append(torch.stack([x[chosen], y[chosen]], 1))
     return torch.stack(found)

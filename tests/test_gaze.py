@@ -129,8 +129,13 @@ def test_probes_are_visible_and_have_moved(batch):
             assert batch["visible"][pair, 0, y, x] == 1
             assert batch["flow"][pair, :, y, x].norm() >= 3
     assert torch.equal(pixels, gaze.probes(batch, 5, least=3))
-    with pytest.raises(ValueError, match="moves 1000"):
-        gaze.probes(batch, 1, least=1000)
+    far = gaze.probes(batch, 3, least=1000)
+    lengths = batch["flow"].norm(dim=1) * batch["visible"][:, 0]
+    for pair, ((x, y), *others) in enumerate(far.tolist()):
+        assert lengths[pair, y, x] == lengths[pair].max() and others == [[x, y]] * 2
+    unseen = batch | {"visible": torch.zeros_like(batch["visible"])}
+    with pytest.raises(ValueError, match="nothing of pair 0 is visible"):
+        gaze.probes(unseen, 1)
 
 
 def test_the_trace_table_knows_what_chance_is(batch):
