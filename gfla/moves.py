@@ -258,7 +258,7 @@ def held_out_poses(like: Pose, count: int) -> dict[str, Pose]:
 
 
 def latency_rows(
-    models: Sequence[str], sizes: Sequence[int] = SIZES, angles: Sequence[float] = ANGLES
+    models: Sequence[str], sizes: Sequence[int], angles: Sequence[float]
 ) -> dict[tuple[str, int], Mapping[str, float]]:
     """Time the answers of models while a forearm swings.
 
@@ -305,7 +305,7 @@ def record_latency() -> Path:
     else, they are the times of that, too.
     """
     before = os.getloadavg()
-    rows = latency_rows(list(live.available()))
+    rows = latency_rows(list(live.available()), SIZES, ANGLES)
     config = {"models": list(live.available()), "sizes": list(SIZES), "frames": len(ANGLES),
               "threads": 1, "moves": "left forearm", "person": 0}  # fmt: skip
     results = {

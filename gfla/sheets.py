@@ -24,7 +24,8 @@ from gfla.one_at_a_time import data_url
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-_SIDE, _GAP = 128, 4  # pixels of a picture in a slider's strip, and between two of them
+_SIDE = 160  # pixels of a picture beside a slider
+_PIXELS = ' style="image-rendering:pixelated"'
 _SHOWN = ("target pose", "flow", "mask", "ours")
 
 
@@ -100,20 +101,16 @@ def sheet_slider(painter: Painter, poses: Mapping[str, Pose], what: str, start: 
 
     if not 0 <= start < len(poses):
         raise ValueError(f"start is {start}, there are {len(poses)} poses: choose one of them")
-    frames = [painter.paint(pose) for pose in poses.values()]
-    strips = [data_url(_small_png(_strip(frame))) for frame in frames]
-    wide = "".join(
-        f'<img src="{strip}" alt="{escape(label)}" title="{escape(label)}" height="64" '
-        'style="image-rendering:pixelated"> '
-        for label, strip in zip(poses, strips, strict=True)
-    )
-    shown = ", ".join("generated" if name == "ours" else name for name in _there(frames[0]))
-    digest = ledger.digest(wide)
+    stops = "".join(_stop(label, painter.paint(pose)) for label, pose in poses.items())
+    shown = [name for name in _SHOWN if f'alt="{_said(name)},' in stops]
+    told = f"{escape(what)}; from left to right: {', '.join(map(_said, shown))}"
+    digest = ledger.digest(stops)
     script = Path(__file__).with_name("sheet_slider.js").read_text(encoding="utf-8")
+    script = script.replace("DIGEST", digest).replace("SIDE", str(_SIDE))
     return HTML(
         f'<div data-gfla-slider="{digest}" data-start="{start}" data-what="{escape(what)}">'
-        f"<div>{wide}</div><p>{escape(what)}; from left to right: {shown}</p></div>"
-        f"<script>{{{script.replace('DIGEST', digest)}}}</script>"
+        f"<div>{stops}</div><p>{told}</p></div>"
+        f"<script>{{{script}}}</script>"
     )
 
 
@@ -149,30 +146,28 @@ def order_sheet(read: Parsed, picture: np.ndarray | None = None) -> Figure:
     return figure
 
 
-def _there(frame: Frame) -> list[str]:
-    return [name for name in _SHOWN if name in frame.pictures()]
+def _said(row: str) -> str:
+    return "generated" if row == "ours" else row
 
 
-def _strip(frame: Frame) -> np.ndarray:
-    """The pictures of one answer beside each other, (_SIDE, W, 3)."""
-    pictures = frame.pictures()
-    cells = []
-    for name in _there(frame):
-        small = Image.fromarray(pictures[name])
-        way = Image.Resampling.LANCZOS if name == "target pose" else Image.Resampling.NEAREST
-        width = round(_SIDE * small.width / small.height)
-        cells += [np.asarray(small.resize((width, _SIDE), way))]
-        cells += [np.full((_SIDE, _GAP, 3), 255, np.uint8)]
-    return np.concatenate(cells[:-1], axis=1)
+def _stop(label: str, frame: Frame) -> str:
+    """One stop of a slider: the pictures of one answer beside each other."""
+    pictures = {name: picture for name, picture in frame.pictures().items() if name in _SHOWN}
+    drawn = Image.fromarray(pictures["target pose"])  # larger than the rest, as on a fine screen
+    small = (round(_SIDE * drawn.width / drawn.height), _SIDE)
+    pictures["target pose"] = np.asarray(drawn.resize(small, Image.Resampling.LANCZOS))
+    cells = "".join(
+        f'<img src="{data_url(_small_png(pictures[name]))}" alt="{_said(name)}, {escape(label)}" '
+        f'height="56"{"" if name == "target pose" else _PIXELS}> '
+        for name in _SHOWN
+        if name in pictures
+    )
+    return f'<span title="{escape(label)}" style="white-space:nowrap">{cells}</span> '
 
 
 def _small_png(picture: np.ndarray) -> bytes:
-    """A PNG of 256 colours: a third of the bytes, and no difference that one sees at this size."""
     stream = io.BytesIO()
-    few = Image.fromarray(picture).quantize(
-        256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-    )
-    few.save(stream, "PNG", optimize=True)
+    Image.fromarray(picture).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 

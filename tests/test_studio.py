@@ -37,6 +37,7 @@ def broken():
 MODELS = {
     "Full": tiny,
     "Other": partial(tiny, seed=1),
+    "Bi-Sample": partial(tiny, "bilinear"),
     "Global-Attn": partial(tiny, "global"),
     "Baseline": partial(tiny, "baseline"),
     "Large": partial(tiny, size=(64, 64)),
@@ -203,7 +204,7 @@ def panel(html):
     return ElementTree.fromstring(html)
 
 
-@pytest.mark.parametrize("model", ["Full", "Global-Attn", "Baseline"])
+@pytest.mark.parametrize("model", ["Full", "Bi-Sample", "Global-Attn", "Baseline"])
 def test_a_pixel_is_followed_and_the_panel_follows_the_pose(studio, model):
     studio.model_list.value = model
     request = {"id": model, "do": "look", "pixel": [17, 12], "held": True}
@@ -220,6 +221,15 @@ def test_a_pixel_is_followed_and_the_panel_follows_the_pose(studio, model):
         assert studio.where.value != first
 
 
+def test_bi_sample_reads_one_place_at_every_level(studio):
+    studio.model_list.value = "Bi-Sample"
+    assert studio.labels["flow"].value == "flow" and studio.editor.state["message"] == ""
+    origin = live.where_from(studio.painter, studio.frame, (9, 20))
+    assert [look.weights.tolist() for look in origin.looks] == [[[1.0]], [[1.0]]]
+    panels = panel(where.where_panel(studio.frame, origin))
+    assert [node.text for node in panels.iter("text")] == ["1", "1"]
+
+
 def test_the_panel_writes_every_weight_of_a_small_neighbourhood(studio):
     origin = live.where_from(studio.painter, studio.frame, (9, 20))
     tree = panel(where.where_panel(studio.frame, origin))
@@ -230,7 +240,7 @@ def test_the_panel_writes_every_weight_of_a_small_neighbourhood(studio):
 
 
 def test_the_twins_are_figures_without_a_browser(studio):
-    for model in ("Full", "Global-Attn", "Baseline"):
+    for model in ("Full", "Bi-Sample", "Global-Attn", "Baseline"):
         studio.model_list.value = model
         origin = live.where_from(studio.painter, studio.frame, (9, 20))
         figure = where.where_figure(studio.frame, origin)
