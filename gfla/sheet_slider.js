@@ -17,7 +17,7 @@ for (const box of document.querySelectorAll('[data-gfla-slider="DIGEST"]:not([da
     told.value = stops[slider.value].title;
     slider.setAttribute("aria-valuetext", told.value);
   };
-  box.querySelectorAll("img").forEach((picture) => (picture.height = SIDE));
+  box.querySelectorAll("img").forEach((picture) => (picture.style.height = "SIDEpx"));
   slider.addEventListener("input", show);
   box.prepend(line);
   show();

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 _SIDE = 160  # pixels of a picture beside a slider
-_PIXELS = ' style="image-rendering:pixelated"'
+_LOOK = "height:56px;max-width:none;image-rendering:"  # said aloud: Jupyter's own rule is stronger
 _SHOWN = ("target pose", "flow", "mask", "ours")
 
 
@@ -158,7 +158,7 @@ def _stop(label: str, frame: Frame) -> str:
     pictures["target pose"] = np.asarray(drawn.resize(small, Image.Resampling.LANCZOS))
     cells = "".join(
         f'<img src="{data_url(_small_png(pictures[name]))}" alt="{_said(name)}, {escape(label)}" '
-        f'height="56"{"" if name == "target pose" else _PIXELS}> '
+        f'height="56" style="{_LOOK}{"auto" if name == "target pose" else "pixelated"}"> '
         for name in _SHOWN
         if name in pictures
     )
