@@ -21,9 +21,10 @@ RUNNING = 240 * SECOND  # a whole notebook, on a machine that is busy with other
 CHANGING = 60 * SECOND  # a picture after a move
 QUIET = 500  # a picture that has not changed for so long, and nothing being busy, has settled
 
-# What a cell shows when it failed, or a widget that the browser cannot draw.
+# What a cell shows when it failed or warned, or a widget that the browser cannot draw.
 ERROR = (
-    '[data-mime-type="application/vnd.jupyter.error"], .jp-RenderedText .ansi-red-fg, '
+    '[data-mime-type="application/vnd.jupyter.error"], '
+    '[data-mime-type="application/vnd.jupyter.stderr"], '
     ".jupyter-widgets-error-widget"
 )
 
@@ -118,7 +119,8 @@ class Reader:
         failed = self.page.locator(ERROR)
         assert failed.count() == 0, failed.first.inner_text()
         found = [*self.strayed, *self.complaints]
-        assert [text for text in found if not tolerated or tolerated not in text] == []
+        told = [text for text in found if not tolerated or tolerated not in text]
+        assert not told, told
 
     def picture(self, image) -> np.ndarray:
         """Give the pixels of an image on the page, (H, W, 3) in 0..255."""

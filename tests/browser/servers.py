@@ -87,6 +87,7 @@ def voila(notebook: Path, home: Path) -> Iterator[Server]:
         "--Voila.ip=127.0.0.1",
         f"--Voila.port={_free_port()}",
         f"--Voila.connection_dir_root={home}",
+        "--VoilaConfiguration.show_tracebacks=True",  # so that a failing test says why
         str(notebook),
     ]
     with _running(options, home, notebook.parent, "") as server:
