@@ -1,28 +1,17 @@
-"""The pose studio as a reader meets it, in JupyterLab and as Voilà's page."""
+"""Notebook 07, the pose studio, as a reader meets it, in JupyterLab and as Voilà's page."""
 
 import re
 
-import nbformat
 import numpy as np
 import pytest
 import servers
-from nbformat.v4 import new_code_cell, new_notebook
 
 from gfla import live, notebooks
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture
-def notebook(tmp_path):
-    """The notebook whose page this is; until there is one, the studio alone."""
-    for path in notebooks.street():
-        if path.stem.startswith("07"):
-            return path
-    path = tmp_path / "studio.ipynb"
-    cells = [new_code_cell("from gfla.studio import studio"), new_code_cell("studio()")]
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": notebooks.KERNEL}), path)
-    return path
+NOTEBOOK = notebooks.street(["07"])[0]
 
 
 class Desk:
@@ -124,14 +113,14 @@ def use(reader, name):
         reader.look(f"{name}-{number}-{step.__name__.replace('_', '-')}")
 
 
-def test_in_jupyterlab_the_person_follows(lab, reader, notebook):
-    reader.run_notebook(lab, notebook)
+def test_in_jupyterlab_the_person_follows(lab, reader):
+    reader.run_notebook(lab, NOTEBOOK)
     use(reader, "studio-jupyterlab")
     reader.expect_no_complaint()
 
 
-def test_as_a_page_the_person_follows(reader, notebook, tmp_path):
-    with servers.voila(notebook, tmp_path / "voila") as page:
+def test_as_a_page_the_person_follows(reader, tmp_path):
+    with servers.voila(NOTEBOOK, tmp_path / "voila") as page:
         reader.open_page(page)
         use(reader, "studio-voila")
         reader.expect_no_complaint(tolerated="fontawesome")  # icons that Voilà's template asks for
