@@ -132,8 +132,9 @@ def street_table() -> str:
         title, claim = _head(nbformat.read(path, as_version=4).cells[0].source)
         key, value = next(iter(entry["numbers"].get(path.stem, {}).items()), ("", ""))
         value = f"{value:.3g}" if isinstance(value, float) else str(value)
-        seconds = entry["results"].get(path.stem, 0.0)
-        rows.append([f"[{title}](notebooks/{path.name})", claim, f"{seconds:.0f}",
+        seconds = entry["results"].get(path.stem)
+        time = "–" if seconds is None else f"{seconds:.0f}"  # – not in the recorded run
+        rows.append([f"[{title}](notebooks/{path.name})", claim, time,
                      f"{key}: {value}" if key else ""])  # fmt: skip
     return ledger.table(rows)
 
