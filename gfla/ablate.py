@@ -101,9 +101,9 @@ def configure(base: Config, name: str, changes: Mapping[str, Any] | None = None)
     Masks: local attention divides by n² (docs/spec.md 2.4), so its share of the sum is even at
     n² / (1 + n²); the other ways divide by nothing, and begin at 1/2.
 
-    Kernel nets: the full model's learn ten times slower than its renderer, at the paper's rate. At
-    the renderer's the softmax settles on one tap, the same for all positions, before it has seen
-    what lies there; the variants "fast-kernels" and "slow-kernels" measure what a rate is worth.
+    Kernel nets: the full model's learn ten times slower than its renderer, at the paper's rate,
+    chosen after a first training at the renderer's; the variants "fast-kernels" and "slow-kernels"
+    measure what a rate is worth.
 
     >>> configure(preset("small"), "baseline").full.weights()
     {'l1': 20.0, 'adversarial': 1.0, 'perceptual': 0.5, 'style': 250.0}

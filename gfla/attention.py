@@ -1,8 +1,8 @@
 """How the source enters the target: the four ways of the paper's ablation, behind one call.
 
 Each is built from (channels, n, hidden) and asked by `join`, with the features of source and
-target at one level and with what F says about that level, so that a renderer changes its way by
-changing a name. A way that is not `guided` gets no F at all.
+target at one level and, if it is `guided`, with the flow and the mask that F says there, so that
+a renderer changes its way by changing a name.
 
     Full         LocalAttention     F says where, the features say how to average there
     Bi-Sample    BilinearSampling   F says where
@@ -101,9 +101,7 @@ class LocalAttention(_Guided):
 
     def __init__(self, channels: int, n: int, hidden: int = 128, backend: str = "auto"):
         super().__init__()
-        for name, value in (("channels", channels), ("n", n), ("hidden", hidden)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}")
+        _check(channels=channels, n=n, hidden=hidden)
         self.n = n
         self.backend = backend
         self.kernel_net = nn.Sequential(
@@ -190,8 +188,7 @@ class GlobalAttention(_Way):
 
     def __init__(self, channels: int, n: int = 0, hidden: int = 0):
         super().__init__()
-        if not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels must be a whole number, 1 or more, got {channels!r}")
+        _check(channels=channels)
         self.query = nn.Sequential(
             nn.InstanceNorm2d(channels, affine=True), nn.Conv2d(channels, channels, 1)
         )
@@ -201,7 +198,7 @@ class GlobalAttention(_Way):
         self.gate = nn.Conv2d(2 * channels, 1, 3, padding=1)
 
     def begin(self, mask_start: float) -> None:
-        """Logits of order 1 instead of 0.0004, and every mask near `mask_start`."""
+        """Logits that can tell positions apart from the first step; masks near `mask_start`."""
         initialise(self.query, gain=1.0)
         initialise(self.key, gain=1.0)
         nn.init.constant_(self.gate.bias, math.log(mask_start / (1 - mask_start)))
@@ -215,13 +212,7 @@ class GlobalAttention(_Way):
         taken = _attend(query, key, values)  # (B, C + 2, h, w)
         return taken[:, :C], taken[:, C:].float() - _positions(target_features).float()
 
-    def join(
-        self,
-        source_features: Features,
-        target_features: Features,
-        flow: None = None,
-        mask: None = None,
-    ) -> Joined:
+    def join(self, source_features: Features, target_features: Features) -> Joined:
         """Take from the source where alike features are, as much as the gate says."""
         attended, flow = self(source_features, target_features)
         mask = torch.sigmoid(self.gate(torch.cat([target_features, attended], 1)))
@@ -272,22 +263,21 @@ class Concatenation(_Way):
 
     def __init__(self, channels: int, n: int = 0, hidden: int = 0):
         super().__init__()
-        if not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels must be a whole number, 1 or more, got {channels!r}")
+        _check(channels=channels)
         self.mix = nn.Conv2d(2 * channels, channels, 3, padding=1)
 
     def forward(self, source_features: Features, target_features: Features) -> Features:
         return self.mix(torch.cat([target_features, source_features], 1))
 
-    def join(
-        self,
-        source_features: Features,
-        target_features: Features,
-        flow: None = None,
-        mask: None = None,
-    ) -> Joined:
+    def join(self, source_features: Features, target_features: Features) -> Joined:
         """Mix source and target of the same place."""
         return Joined(self(source_features, target_features), None, None, None)
+
+
+def _check(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}")
 
 
 def _blend(target: Features, attended: Features, mask: Mask) -> Features:

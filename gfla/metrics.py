@@ -24,15 +24,20 @@ from gfla.flow_metrics import (
     upsample_flow,
     zero_flow_error,
 )
+from gfla.perceptual import encoder_distance, encoder_frechet, fid, lpips
 
 if TYPE_CHECKING:
     from gfla.types import Image, Mask
 
 __all__ = [
+    "encoder_distance",
+    "encoder_frechet",
     "endpoint_error",
     "endpoint_error_by_part",
     "expected_offset",
+    "fid",
     "l1",
+    "lpips",
     "occlusion_scores",
     "outside_fraction",
     "psnr",

@@ -161,3 +161,14 @@ def test_metrics_give_no_gradient_and_plain_floats():
     assert type(metrics.l1(image, torch.ones(1, 3, 4, 4))) is float
     values = metrics.l1(image, torch.ones(1, 3, 4, 4), reduction="pairs")
     assert values.dtype == torch.float64 and not values.requires_grad
+
+
+def test_every_metric_is_found_in_one_room():
+    from gfla import flow_metrics, metrics, perceptual
+
+    for room, names in (
+        (perceptual, ("lpips", "fid", "encoder_distance", "encoder_frechet")),
+        (flow_metrics, ("endpoint_error", "share_within", "expected_offset", "occlusion_scores")),
+    ):
+        for name in names:
+            assert getattr(metrics, name) is getattr(room, name) and name in metrics.__all__
