@@ -183,6 +183,7 @@ BODY = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     [
         (swapped(FLAT, *BODY), "Left and right look swapped: the face"),
         (swapped(FLAT, "eye", "ear"), "swapped in the face"),
+        (swapped(FLAT, *BODY, "eye", "ear"), "swapped throughout"),
         (swapped(FLAT, "hip", "knee", "ankle"), "crossed"),
         (Pose(tuple((y, x) for x, y in FLAT.points), (48, 64)), "x and y look swapped"),
         (Pose(tuple((x, 63 - y) for x, y in FLAT.points), SIZE), "head is below the hips"),

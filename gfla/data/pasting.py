@@ -147,6 +147,11 @@ def suspicions(pose: Pose) -> tuple[str, ...]:
             if face > 0
             else "Left and right look swapped in the face: it shows its nose and faces away."
         )
+    elif face < 0 and body < 0 and all(pose[one] for one in ("nose", "right_eye", "left_eye")):
+        found.append(
+            "Left and right look swapped throughout: both eyes and the nose are seen, and every "
+            "side says that the person is turned away."
+        )
     elif _across(pose, "shoulder") * _across(pose, "hip") < 0:
         found.append("Shoulders and hips are crossed: left and right may be swapped in one pair.")
     return (*found, *_uneven(pose))
