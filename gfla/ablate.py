@@ -91,7 +91,7 @@ def configure(base: Config, name: str, changes: Mapping[str, Any] | None = None)
 
     Args:
         base: of the full model.
-        name: of `gfla.model.ATTENTION`.
+        name: of `gfla.attention.WAYS`.
         changes: more fields, such as those of a `Variant`.
 
     Returns:

@@ -17,7 +17,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
 from gfla import viz
-from gfla.model import GFLA, Output
+from gfla.model import GFLA
+from gfla.types import Output
 
 _LEVELLED = {  # the boxes that exist once a level -> the paper's symbol for what they give
     "flow.head": "w, m",

@@ -309,3 +309,11 @@ def _attend(query: Features, key: Features, values: Features) -> Features:
     ]
     taken = F.scaled_dot_product_attention(*rows, scale=C**-0.5)
     return taken[:, 0, :, :V].mT.unflatten(2, (h, w))  # (B, V, h, w)
+
+
+WAYS = {  # the paper's Full Model, Bi-Sample, Global-Attn, Baseline
+    "full": LocalAttention,
+    "bilinear": BilinearSampling,
+    "global": GlobalAttention,
+    "baseline": Concatenation,
+}

@@ -21,8 +21,8 @@ from gfla import metrics, viz
 from gfla.attention import GlobalAttention
 from gfla.data.body import PARTS
 from gfla.ladder import MODELS
-from gfla.model import GFLA, Output
-from gfla.types import Features, Image
+from gfla.model import GFLA
+from gfla.types import Features, Image, Output
 from gfla.verdict import GROUPS
 
 if TYPE_CHECKING:

@@ -26,8 +26,7 @@ from gfla.sampling import warp
 from gfla.storage import CheckpointError
 
 if TYPE_CHECKING:
-    from gfla.model import Output
-    from gfla.types import Flow, Image, Mask
+    from gfla.types import Flow, Image, Mask, Output
 
 __all__ = [
     "ENCODERS", "METRICS", "Judgement", "Metric", "PictureJudge", "judge", "judge_images",

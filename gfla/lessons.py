@@ -24,10 +24,10 @@ from gfla.checkpoint import load_model
 from gfla.config import Config, preset
 from gfla.encoder import SmallEncoder
 from gfla.metrics import upsample_flow
-from gfla.model import GFLA, Output
+from gfla.model import GFLA
 from gfla.pretrain import LEVELS
 from gfla.sampling import warp
-from gfla.types import Features, Flow, Mask
+from gfla.types import Features, Flow, Mask, Output
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from gfla.anatomy import Look, follow
 from gfla.attention import GlobalAttention
 from gfla.data import keypoints, posing, stances
 from gfla.data.posing import Pose
-from gfla.model import GFLA, Output
+from gfla.model import GFLA
 from gfla.sources import Source, own, sources
+from gfla.types import Output
 
 __all__ = [
     "MODELS", "Frame", "Origin", "Painter", "Source", "available", "latency", "load", "own", "png",

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gfla import storage
-from gfla.attention import BilinearSampling, Concatenation, GlobalAttention, LocalAttention
+from gfla.attention import WAYS
 from gfla.flow import FlowEstimator, NoFlow
 from gfla.renderer import Renderer
-from gfla.types import Flow, Image, Mask, Pose
+from gfla.types import Image, Output, Pose
 
-ATTENTION = {  # the paper's Full Model, Bi-Sample, Global-Attn, Baseline
-    "full": LocalAttention,
-    "bilinear": BilinearSampling,
-    "global": GlobalAttention,
-    "baseline": Concatenation,
-}
 TASKS = {  # the paper's size of picture, and side n of the attended patch by level
     "fashion": {"size": (256, 256), "kernel_sizes": {2: 5, 3: 3}},
     "market": {"size": (128, 64), "kernel_sizes": {2: 3}},
 }
-
-
-class Output(NamedTuple):
-    """What a model returns; the tuples run from the coarsest level to the finest.
-
-    A tuple is empty where a model has no such thing: "global" has no patch and so no weights, and
-    its flows are the expected source positions, seen from their own; "baseline" has only the image.
-    """
-
-    image: Image  # (B, 3, H, W) in [-1, 1]
-    flows: tuple[Flow, ...]  # each (B, 2, h, w): dx, dy in pixels of its own level, target → source
-    masks: tuple[Mask, ...]  # each (B, 1, h, w) in [0, 1]: 1 = take it from the source
-    weights: tuple[Tensor, ...]  # each (B, n·n, h, w): where the attention looked, inside the patch
 
 
 class GFLA(nn.Module):
@@ -92,8 +73,8 @@ class GFLA(nn.Module):
         true_colors: bool = False,
     ) -> None:
         super().__init__()
-        if attention not in ATTENTION:
-            raise ValueError(f"attention is {attention!r}: choose one of {sorted(ATTENTION)}")
+        if attention not in WAYS:
+            raise ValueError(f"attention is {attention!r}: choose one of {sorted(WAYS)}")
         kernel_sizes = TASKS["fashion"]["kernel_sizes"] if kernel_sizes is None else kernel_sizes
         # JSON, through which these arguments travel with the weights, knows text keys only
         kernel_sizes = {int(level): int(n) for level, n in dict(kernel_sizes).items()}
@@ -114,7 +95,7 @@ class GFLA(nn.Module):
             "mask_start": mask_start,
             "true_colors": true_colors,
         }
-        way = ATTENTION[attention]
+        way = WAYS[attention]
         self.flow = NoFlow()
         if way.guided:
             self.flow = FlowEstimator(
@@ -217,8 +198,8 @@ def build(name: str = "full", task: str = "fashion") -> GFLA:
     >>> f"{parameters(model):,}"
     '12,926,471'
     """
-    if name not in ATTENTION:
-        raise ValueError(f"there is no model {name!r}: choose one of {sorted(ATTENTION)}")
+    if name not in WAYS:
+        raise ValueError(f"there is no model {name!r}: choose one of {sorted(WAYS)}")
     if task not in TASKS:
         raise ValueError(f"there is no task {task!r}: choose one of {sorted(TASKS)}")
     return GFLA(**even(TASKS[task] | {"attention": name}))

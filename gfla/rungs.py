@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from gfla import gaze, viz
-from gfla.attention import BilinearSampling, Concatenation, GlobalAttention, LocalAttention
+from gfla.attention import WAYS, BilinearSampling, Concatenation, GlobalAttention, LocalAttention
 from gfla.data import people
 from gfla.judging import BATCH, METRICS
 from gfla.ladder import MODELS, Run
-from gfla.model import ATTENTION, GFLA, even, parameters
+from gfla.model import GFLA, even, parameters
 from gfla.types import Features
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def family(arguments: Mapping[str, Any]) -> pandas.DataFrame:
         with torch.device("meta"):  # shapes alone
             count = parameters(GFLA(**wide))
         where, share = SAYS[name]
-        rows[title] = {"joined by": ATTENTION[name].__name__, "where": where, "how much": share,
+        rows[title] = {"joined by": WAYS[name].__name__, "where": where, "how much": share,
                        "base": wide["base"], "parameters": count}  # fmt: skip
     table = pandas.DataFrame.from_dict(rows, orient="index")
     table["of Full"] = table["parameters"] / table.loc[MODELS["full"], "parameters"]

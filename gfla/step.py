@@ -19,8 +19,9 @@ from torch.optim import Adam
 from gfla import losses
 from gfla.config import Config, StageConfig
 from gfla.discriminator import Discriminator
-from gfla.model import GFLA, Output
+from gfla.model import GFLA
 from gfla.streams import Batch
+from gfla.types import Output
 
 
 class TrainingError(RuntimeError):

@@ -5,8 +5,9 @@ import torch
 from matplotlib.figure import Figure
 
 from gfla import anatomy
-from gfla.model import GFLA, Output
+from gfla.model import GFLA
 from gfla.sampling import extract_patches
+from gfla.types import Output
 
 SIZE = (32, 32)
 

@@ -7,7 +7,8 @@ from torch import nn
 from gfla import gaze
 from gfla.config import preset
 from gfla.data import people
-from gfla.model import GFLA, Output, even
+from gfla.model import GFLA, even
+from gfla.types import Output
 
 
 def tiny(name):

@@ -12,8 +12,9 @@ from gfla.data import people
 from gfla.encoder import SmallEncoder
 from gfla.flow_metrics import endpoint_error, expected_offset, occlusion_scores, share_within
 from gfla.judging import METRICS, PictureJudge, judge, judge_images
-from gfla.model import GFLA, Output
+from gfla.model import GFLA
 from gfla.sampling import warp
+from gfla.types import Output
 
 SIZE, COUNT = (32, 32), 20  # more than one batch, and not a whole number of them
 

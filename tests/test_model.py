@@ -13,9 +13,11 @@ import torch
 
 import gfla
 from gfla import storage
+from gfla.attention import WAYS
 from gfla.checkpoint import save_model
-from gfla.model import ATTENTION, GFLA, Output, build, load, parameters, restore
+from gfla.model import GFLA, build, load, parameters, restore
 from gfla.storage import CheckpointError
+from gfla.types import Output
 
 SMALL = {"flow_base": 4, "flow_cap": 8, "flow_depth": 4, "base": 4, "cap": 8, "hidden": 4}
 
@@ -123,7 +125,7 @@ def test_build_gives_the_papers_models(task, parameters, flows):
 def test_the_ablation_shares_one_skeleton():
     """Beside the way the source enters, and F where there is none, only widths differ."""
     names = {}
-    for name in ATTENTION:
+    for name in WAYS:
         with torch.device("meta"):
             names[name] = {k for k in build(name).state_dict() if ".attention." not in k}
     assert names["bilinear"] == names["full"]
@@ -133,7 +135,7 @@ def test_the_ablation_shares_one_skeleton():
 
 @pytest.mark.parametrize("task", ["fashion", "market"])
 def test_the_ablation_is_of_one_size(task):
-    counts = {name: parameters(build(name, task)) for name in ATTENTION}
+    counts = {name: parameters(build(name, task)) for name in WAYS}
     assert max(counts.values()) < 1.1 * min(counts.values()), counts
     assert len(set(counts.values())) == len(counts)  # four models, not one four times
 
