@@ -19,7 +19,7 @@ setup: $(READY)  ## make the environment in .venv (the other verbs do it by them
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,metrics]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,metrics,data]'
 	@touch $@
 
 # What only some verbs need; nothing happens where it is installed already.
