@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gfla.attention import LocalAttention
 from gfla.blocks import EncoderBlock, OutputBlock, ResBlock, ResBlockDecoder, initialise, width
-from gfla.types import Flow, Image, Mask, Pose
+from gfla.types import Features, Flow, Image, Mask, Pose
 
 
 class RendererOutput(NamedTuple):
@@ -75,32 +75,20 @@ class Renderer(nn.Module):
     ) -> None:
         super().__init__()
         kernel_sizes = {2: 5, 3: 3} if kernel_sizes is None else dict(kernel_sizes)
-        self.levels = tuple(sorted(kernel_sizes, reverse=True))  # coarse → fine
-        if not self.levels or self.levels[-1] < 1 or self.levels[0] > depth:
-            raise ValueError(
-                f"kernel_sizes is {kernel_sizes}: a renderer of depth {depth} attends at levels "
-                f"1 to {depth}; give {{level: n}} for at least one of those"
-            )
-        c = [base] + [width(level, base, cap) for level in range(1, depth + 1)]  # by level
-        steps = range(1, depth + 1)
+        self.levels = attended_levels(kernel_sizes, depth)
+        c = widths(base, cap, depth)
         self.guided = attention.guided
         source_channels = image_channels + (0 if self.guided else pose_channels)
-        self.source_encoder = _encoder([source_channels, *c[1:]])
-        self.target_encoder = _encoder([pose_channels, *c[1:]])
+        self.source_encoder = encoder([source_channels, *c[1:]])
+        self.target_encoder = encoder([pose_channels, *c[1:]])
         self.attention = nn.ModuleDict(
             {str(k): attention(c[k], kernel_sizes[k], hidden) for k in self.levels}
         )
-        self.decoder = nn.ModuleDict(
-            {
-                str(k): nn.Sequential(ResBlock(c[k]), ResBlockDecoder(c[k], c[k - 1]))
-                for k in reversed(steps)
-            }
-        )
+        self.decoder = decoder(c)
         self.output = OutputBlock(c[0], image_channels)
         initialise(self)
-        if true_colors:  # no norm will lift what a gain of 0.02 makes small
-            self.source_encoder["1"] = EncoderBlock(source_channels, c[1], normalised=False)
-            initialise(self.source_encoder["1"], gain=1.0)
+        if true_colors:
+            self.source_encoder["1"] = first_of_true_colors(source_channels, c[1])
         for way in self.attention.values():
             way.begin(mask_start)
 
@@ -112,10 +100,7 @@ class Renderer(nn.Module):
         masks: Sequence[Mask] = (),
     ) -> RendererOutput:
         guides = self._guides(flows, masks)
-        source_features = {}
-        for level in range(1, self.levels[0] + 1):  # no deeper than somebody looks
-            source = self.source_encoder[str(level)](source)  # (B, c, H/2^level, W/2^level)
-            source_features[level] = source
+        source_features = features_by_level(self.source_encoder, source, self.levels[0])
         features = target_pose
         for block in self.target_encoder.values():
             features = block(features)  # half the size
@@ -143,8 +128,53 @@ class Renderer(nn.Module):
         return dict(zip(self.levels, zip(flows, masks, strict=True), strict=True))
 
 
-def _encoder(widths: Sequence[int]) -> nn.ModuleDict:
+def widths(base: int, cap: int, depth: int) -> list[int]:
+    """Channels by level, 0 to `depth`; level 0 is the decoder's end.
+
+    >>> widths(4, 8, 3)
+    [4, 4, 8, 8]
+    """
+    return [base] + [width(level, base, cap) for level in range(1, depth + 1)]
+
+
+def attended_levels(kernel_sizes: Mapping[int, int], depth: int) -> tuple[int, ...]:
+    """The levels with attention, coarse → fine; ValueError where the depth has no such level."""
+    levels = tuple(sorted(kernel_sizes, reverse=True))
+    if not levels or levels[-1] < 1 or levels[0] > depth:
+        raise ValueError(
+            f"kernel_sizes is {dict(kernel_sizes)}: a renderer of depth {depth} attends at levels "
+            f"1 to {depth}; give {{level: n}} for at least one of those"
+        )
+    return levels
+
+
+def encoder(widths: Sequence[int]) -> nn.ModuleDict:
     """One halving per step of `widths`, keyed by the level it arrives at."""
     return nn.ModuleDict(
         {str(k): EncoderBlock(widths[k - 1], widths[k]) for k in range(1, len(widths))}
     )
+
+
+def decoder(widths: Sequence[int]) -> nn.ModuleDict:
+    """One doubling per step of `widths`, coarse → fine, keyed by the level it starts from."""
+    return nn.ModuleDict(
+        {
+            str(k): nn.Sequential(ResBlock(widths[k]), ResBlockDecoder(widths[k], widths[k - 1]))
+            for k in reversed(range(1, len(widths)))
+        }
+    )
+
+
+def first_of_true_colors(channels: int, out: int) -> EncoderBlock:
+    """A first block without norms, whose gain is 1: no norm will lift what 0.02 makes small."""
+    block = EncoderBlock(channels, out, normalised=False)
+    initialise(block, gain=1.0)
+    return block
+
+
+def features_by_level(encoder: nn.ModuleDict, picture: Image, deepest: int) -> dict[int, Features]:
+    """What an encoder says of a picture, no deeper than somebody looks."""
+    found, features = {}, picture
+    for level in range(1, deepest + 1):
+        features = found[level] = encoder[str(level)](features)  # (B, c, H/2^level, W/2^level)
+    return found
