@@ -25,7 +25,7 @@ FLOORS = [
     ["model", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
      "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual", "meanings",
-     "judging",
+     "judging", "temporal",
      "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
      "one_at_a_time", "own_picture", "pixel_picker", "pose_editor", "pose_sliders"],
