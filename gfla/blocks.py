@@ -25,9 +25,9 @@ def width(level: int, base: int, cap: int) -> int:
     return min(base * 2 ** (level - 1), cap)
 
 
-def norm(channels: int) -> nn.Module:
-    """Instance normalisation with a learned scale and shift, and no running statistics."""
-    return nn.InstanceNorm2d(channels, affine=True)
+def norm(channels: int, normalised: bool = True) -> nn.Module:
+    """Instance normalisation with a learned scale and shift, no running statistics; or nothing."""
+    return nn.InstanceNorm2d(channels, affine=True) if normalised else nn.Identity()
 
 
 def conv3(channels: int, out: int) -> nn.Module:
@@ -72,10 +72,10 @@ class EncoderBlock(nn.Module):
     def __init__(self, channels: int, out: int, normalised: bool = True) -> None:
         super().__init__()
         self.model = nn.Sequential(
-            norm(channels) if normalised else nn.Identity(),
+            norm(channels, normalised),
             nn.LeakyReLU(SLOPE),
             down(channels, out),
-            norm(out) if normalised else nn.Identity(),
+            norm(out, normalised),
             nn.LeakyReLU(SLOPE),
             conv3(out, out),
         )
@@ -87,21 +87,28 @@ class EncoderBlock(nn.Module):
 class ResBlock(nn.Module):
     """The same size, with a residual connection; a 1×1 convolution where the widths differ.
 
+    Args: channels, out, hidden; normalised: False leaves both norms out.
     Args of forward: features (B, channels, H, W).  Returns (B, out, H, W).
 
     >>> ResBlock(4, 8)(torch.zeros(1, 4, 6, 5)).shape
     torch.Size([1, 8, 6, 5])
     """
 
-    def __init__(self, channels: int, out: int | None = None, hidden: int | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out: int | None = None,
+        hidden: int | None = None,
+        normalised: bool = True,
+    ) -> None:
         super().__init__()
         out = out or channels
         hidden = hidden or channels
         self.model = nn.Sequential(
-            norm(channels),
+            norm(channels, normalised),
             nn.LeakyReLU(SLOPE),
             conv3(channels, hidden),
-            norm(hidden),
+            norm(hidden, normalised),
             nn.LeakyReLU(SLOPE),
             conv3(hidden, out),
         )
@@ -116,20 +123,23 @@ class ResBlock(nn.Module):
 class ResBlockDecoder(nn.Module):
     """Twice the size, with a residual connection that is up-sampled by its own convolution.
 
+    Args: channels, out, hidden; normalised: False leaves both norms out.
     Args of forward: features (B, channels, H, W).  Returns (B, out, 2H, 2W).
 
     >>> ResBlockDecoder(8, 4)(torch.zeros(1, 8, 6, 5)).shape
     torch.Size([1, 4, 12, 10])
     """
 
-    def __init__(self, channels: int, out: int, hidden: int | None = None) -> None:
+    def __init__(
+        self, channels: int, out: int, hidden: int | None = None, normalised: bool = True
+    ) -> None:
         super().__init__()
         hidden = hidden or channels
         self.model = nn.Sequential(
-            norm(channels),
+            norm(channels, normalised),
             nn.LeakyReLU(SLOPE),
             conv3(channels, hidden),
-            norm(hidden),
+            norm(hidden, normalised),
             nn.LeakyReLU(SLOPE),
             up(hidden, out),
         )

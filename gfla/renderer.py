@@ -41,6 +41,8 @@ class Renderer(nn.Module):
             paper, the source's own mean and contrast are gone before anything has seen them.
         attention: class of the attention, called as attention(channels, n, hidden).
         mask_start: the value that a mask begins with where the attention has one of its own.
+        target_encoder: blocks, run in order, that make f_t at stride 2**depth from a target that
+            is told by something else than maps of the picture's size; its own encoder if None.
 
     Returns (forward): RendererOutput of image (B, 3, H, W), and flows, masks and attention
         weights, each empty where this way has none.
@@ -72,6 +74,7 @@ class Renderer(nn.Module):
         attention: Callable[[int, int, int], nn.Module] = LocalAttention,
         true_colors: bool = False,
         mask_start: float = 0.5,
+        target_encoder: nn.ModuleDict | None = None,
     ) -> None:
         super().__init__()
         kernel_sizes = {2: 5, 3: 3} if kernel_sizes is None else dict(kernel_sizes)
@@ -80,7 +83,7 @@ class Renderer(nn.Module):
         self.guided = attention.guided
         source_channels = image_channels + (0 if self.guided else pose_channels)
         self.source_encoder = encoder([source_channels, *c[1:]])
-        self.target_encoder = encoder([pose_channels, *c[1:]])
+        self.target_encoder = target_encoder or encoder([pose_channels, *c[1:]])
         self.attention = nn.ModuleDict(
             {str(k): attention(c[k], kernel_sizes[k], hidden) for k in self.levels}
         )
@@ -103,7 +106,7 @@ class Renderer(nn.Module):
         source_features = features_by_level(self.source_encoder, source, self.levels[0])
         features = target_pose
         for block in self.target_encoder.values():
-            features = block(features)  # half the size
+            features = block(features)  # on the way to (B, c, H/2^depth, W/2^depth)
         found = []
         for level, decoder in self.decoder.items():
             if level in self.attention:
