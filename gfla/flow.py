@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from gfla.blocks import EncoderBlock, Jump, ResBlockDecoder, conv3, initialise, width
+from gfla.sampling import check_flow
 from gfla.types import Features, Flow, Image, Mask, Pose
 
 
@@ -168,3 +170,31 @@ class NoFlow(nn.Module):
 
     def forward(self, source: Image, source_pose: Pose, target_pose: Pose) -> FlowOutput:
         return FlowOutput((), ())
+
+
+def upsample_flow(flow: Flow, size: tuple[int, int]) -> Flow:
+    """A flow of one level as the flow of another: more vectors, and longer ones.
+
+        w'(l) = (W/w · dx, H/h · dy) interpolated bilinearly between pixel centres
+
+    Args:
+        flow: (B, 2, h, w) in pixels of its own level.
+        size: (H, W) wanted.
+
+    Returns:
+        (B, 2, H, W) in pixels of the new level; the flow itself if it has that size already.
+        Beyond the outermost centres of the coarse level the nearest vector is repeated.
+
+    Raises:
+        ValueError: a flow of the wrong shape, or not finite.
+
+    >>> upsample_flow(torch.ones(1, 2, 2, 2), (8, 4))[0, :, 0, 0].tolist()
+    [2.0, 4.0]
+    """
+    check_flow(flow)
+    h, w = flow.shape[-2:]
+    if (h, w) == tuple(size):
+        return flow
+    scale = flow.new_tensor([size[1] / w, size[0] / h])[:, None, None]
+    flow = F.interpolate(flow, size=tuple(size), mode="bilinear", align_corners=False)
+    return flow * scale  # (B, 2, H, W)

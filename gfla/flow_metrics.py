@@ -16,38 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gfla.averages import expand, plain, weighted_mean, weights_of
+from gfla.flow import upsample_flow
 from gfla.sampling import check_flow
 
 if TYPE_CHECKING:
     from gfla.types import Flow, Mask
-
-
-def upsample_flow(flow: Flow, size: tuple[int, int]) -> Flow:
-    """A flow of one level as the flow of another: more vectors, and longer ones.
-
-        w'(l) = (W/w · dx, H/h · dy) interpolated bilinearly between pixel centres
-
-    Args:
-        flow: (B, 2, h, w) in pixels of its own level.
-        size: (H, W) wanted.
-
-    Returns:
-        (B, 2, H, W) in pixels of the new level; the flow itself if it has that size already.
-        Beyond the outermost centres of the coarse level the nearest vector is repeated.
-
-    Raises:
-        ValueError: a flow of the wrong shape, or not finite.
-
-    >>> upsample_flow(torch.ones(1, 2, 2, 2), (8, 4))[0, :, 0, 0].tolist()
-    [2.0, 4.0]
-    """
-    check_flow(flow)
-    h, w = flow.shape[-2:]
-    if (h, w) == tuple(size):
-        return flow
-    scale = flow.new_tensor([size[1] / w, size[0] / h])[:, None, None]
-    flow = F.interpolate(flow, size=tuple(size), mode="bilinear", align_corners=False)
-    return flow * scale  # (B, 2, H, W)
 
 
 @torch.no_grad()
