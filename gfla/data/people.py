@@ -86,7 +86,7 @@ def _draw_chunk(draw: Draw, size: tuple[int, int]) -> dict[str, Tensor]:
     aspect = min(1.0, size[1] / size[0])
     source_pose = draw_pose(draw, aspect=aspect)
     target_pose = draw_pose(draw, near=source_pose.yaw, aspect=aspect)
-    backdrop = _backdrop(draw, size)
+    backdrop = draw_backdrop(draw, size)
     source = Figure(body, wardrobe, source_pose, size)
     target = Figure(body, wardrobe, target_pose, size)
     flow, visible = correspond(target, source)
@@ -269,7 +269,7 @@ def _chord(shape: Capsules, t: Tensor, excess: Tensor) -> Tensor:
     return (radius**2 - (shape.square * excess) ** 2).clamp(min=0.25).sqrt()
 
 
-def _backdrop(draw: Draw, size: tuple[int, int]) -> Tensor:
+def draw_backdrop(draw: Draw, size: tuple[int, int]) -> Tensor:
     """Studio walls with a floor, the same behind source and target: (B, 3, H, W) in [0, 1]."""
     height, width = size
     device = draw.key.device
