@@ -181,7 +181,7 @@ def save_model(path: str | Path, model: GFLA, dtype: torch.dtype = torch.float32
         The sha256 of the file.
     """
     tensors = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
-    header = notes | {"model": "GFLA", "arguments": model.arguments}
+    header = notes | {"model": type(model).__name__, "arguments": model.arguments}
     return storage.save_safetensors(path, tensors, header)
 
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gfla import storage
+from gfla.animation import Animation
 from gfla.attention import WAYS
 from gfla.flow import FlowEstimator, NoFlow
+from gfla.inputs import check_shapes, check_values
 from gfla.renderer import Renderer
 from gfla.types import Image, Output, Pose
 
@@ -137,47 +139,21 @@ class GFLA(nn.Module):
                 outside [-1, 1].
         """
         self._check_shapes(source, source_pose, target_pose)
-        inputs = {"source": source, "source_pose": source_pose, "target_pose": target_pose}
-        for name, tensor in inputs.items():
-            if not torch.isfinite(tensor).all():
-                raise ValueError(f"{name} holds values that are not finite: repair the input")
-        low, high = source.aminmax()
-        if low < -1.001 or high > 1.001:  # a little more than one, for resized pictures
-            raise ValueError(
-                f"source has values from {low:.4g} to {high:.4g}, expected [-1, 1]; "
-                "for a picture of bytes use bytes / 127.5 - 1"
-            )
+        poses = {"source_pose": source_pose, "target_pose": target_pose}
+        check_values({"source": source}, poses)
         return self(source, source_pose, target_pose).image
 
     def _check_shapes(self, source: Tensor, source_pose: Tensor, target_pose: Tensor) -> None:
         arguments = self.arguments
-        for name, tensor, channels in (
-            ("source", source, arguments["image_channels"]),
-            ("source_pose", source_pose, arguments["pose_channels"]),
-            ("target_pose", target_pose, arguments["pose_channels"]),
-        ):
-            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-                kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-                raise TypeError(
-                    f"{name} is {kind}, expected a floating-point tensor; "
-                    "for a picture of bytes use bytes / 127.5 - 1"
-                )
-            if tensor.ndim != 4 or tensor.shape[1] != channels:
-                raise ValueError(
-                    f"{name} has shape {tuple(tensor.shape)}, expected (B, {channels}, H, W)"
-                )
-            if tensor.shape[0] != source.shape[0] or tensor.shape[2:] != source.shape[2:]:
-                raise ValueError(
-                    f"{name} has shape {tuple(tensor.shape)} beside a source of "
-                    f"{tuple(source.shape)}: batch, height and width must agree"
-                )
-        step = 2 ** max(arguments["flow_depth"], arguments["depth"])
-        height, width = source.shape[2:]
-        if height % step or width % step or height * width <= step * step:
-            raise ValueError(
-                f"the pictures are {height}×{width}: this model takes multiples of {step} on each "
-                f"side, larger than {step}×{step}; pad or resize them, for instance to {self.size}"
-            )
+        inputs = {
+            "source": (source, arguments["image_channels"]),
+            "source_pose": (source_pose, arguments["pose_channels"]),
+            "target_pose": (target_pose, arguments["pose_channels"]),
+        }
+        check_shapes(inputs, 2 ** max(arguments["flow_depth"], arguments["depth"]), self.size)
+
+
+KINDS = {"GFLA": GFLA, "Animation": Animation}  # what a file of weights may hold
 
 
 def build(name: str = "full", task: str = "fashion") -> GFLA:
@@ -275,7 +251,8 @@ def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> GFLA:
 
     Args:
         tensors: a state_dict; half precision is widened.
-        metadata: {"model": "GFLA", "arguments": {…}}, as `gfla.checkpoint.save_model` writes it.
+        metadata: {"model": name of its class, "arguments": {…}}, as `gfla.checkpoint.save_model`
+            writes it.
 
     Returns:
         The model in eval mode, on the CPU.
@@ -283,17 +260,18 @@ def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> GFLA:
     Raises:
         gfla.storage.CheckpointError: metadata or tensors of something else.
     """
-    if metadata.get("model") != "GFLA" or "arguments" not in metadata:
+    kind = metadata.get("model")
+    if kind not in KINDS or "arguments" not in metadata:
         raise storage.CheckpointError(
-            f"the file holds a {metadata.get('model')!r}, expected a 'GFLA' with its arguments: "
-            "give a file that gfla.checkpoint.save_model wrote"
+            f"the file holds a {kind!r}, expected a {' or '.join(map(repr, KINDS))} with its "
+            "arguments: give a file that gfla.checkpoint.save_model wrote"
         )
     try:
         with torch.random.fork_rng(devices=[]):  # reading a file shall not move anybody's dice
-            model = GFLA(**metadata["arguments"])
+            model = KINDS[kind](**metadata["arguments"])
         model.load_state_dict(dict(tensors))
     except (TypeError, ValueError, RuntimeError) as error:
         raise storage.CheckpointError(
-            f"the file does not fit this version's GFLA ({error}): write it again"
+            f"the file does not fit this version's {kind} ({error}): write it again"
         ) from error
     return model.eval()

@@ -18,11 +18,11 @@ ROOMS = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 FLOORS = [
-    ["types", "fields", "storage", "config"],
+    ["types", "fields", "storage", "config", "inputs"],
     ["sampling", "kernels"],
     ["blocks", "attention"],
-    ["flow", "renderer", "discriminator"],
-    ["model", "encoder", "features", "losses"],
+    ["flow", "renderer", "discriminator", "two_sources"],
+    ["model", "animation", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
      "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual", "meanings",
      "judging", "temporal",

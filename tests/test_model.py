@@ -225,7 +225,7 @@ def test_load_says_what_there_is_what_is_absent_and_what_is_damaged(shelf):
 
 
 def test_restore_refuses_what_is_no_gfla(model):
-    with pytest.raises(CheckpointError, match="holds a 'SmallEncoder', expected a 'GFLA'"):
+    with pytest.raises(CheckpointError, match="holds a 'SmallEncoder', expected a 'GFLA' or"):
         restore({}, {"model": "SmallEncoder", "arguments": {}})
     with pytest.raises(CheckpointError, match="does not fit"):
         restore({}, {"model": "GFLA", "arguments": {"colour": "red"}})
