@@ -52,7 +52,7 @@ def initialise(network: nn.Module, gain: float = 0.02) -> None:
     training begins from "copy in place, half and half".
     """
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
             nn.init.orthogonal_(module.weight, gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -187,7 +187,28 @@ class OutputBlock(nn.Module):
         return self.model(features)  # (B, out, H, W)
 
 
-class SpectralConv2d(nn.Conv2d):
+class _Spectral(nn.Module):
+    """What a convolution needs so that its weight, as a matrix, has norm about 1."""
+
+    def _begin(self) -> None:
+        rows, columns = self.weight.flatten(1).shape  # (out, channels·kernel²)
+        self.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=1e-12))
+        self.register_buffer("weight_v", F.normalize(torch.randn(columns), dim=0, eps=1e-12))
+
+    def normalised(self) -> Tensor:
+        """The weight divided by the present estimate of its largest singular value."""
+        matrix = self.weight.flatten(1)  # (out, channels·kernel²)
+        if self.training:
+            with torch.no_grad():
+                v = F.normalize(matrix.mT @ self.weight_u, dim=0, eps=1e-12)
+                self.weight_v.copy_(v)
+                self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=1e-12))
+        # copies, because the next forward overwrites the buffers before this one's backward
+        sigma = self.weight_u.clone() @ (matrix @ self.weight_v.clone())
+        return self.weight / sigma
+
+
+class SpectralConv2d(_Spectral, nn.Conv2d):
     """A convolution whose weight, as a matrix of one row per output channel, has norm about 1.
 
     W̄ = W / σ,  σ = uᵀ W v,  with v ← Wᵀu / ‖Wᵀu‖ and u ← Wv / ‖Wv‖ once per forward pass in
@@ -209,24 +230,29 @@ class SpectralConv2d(nn.Conv2d):
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, padding: int = 0):
         super().__init__(channels, out, kernel, stride, padding)
-        rows, columns = self.weight.flatten(1).shape  # (out, channels·kernel²)
-        self.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=1e-12))
-        self.register_buffer("weight_v", F.normalize(torch.randn(columns), dim=0, eps=1e-12))
-
-    def normalised(self) -> Tensor:
-        """The weight divided by the present estimate of its largest singular value."""
-        matrix = self.weight.flatten(1)  # (out, channels·kernel²)
-        if self.training:
-            with torch.no_grad():
-                v = F.normalize(matrix.mT @ self.weight_u, dim=0, eps=1e-12)
-                self.weight_v.copy_(v)
-                self.weight_u.copy_(F.normalize(matrix @ v, dim=0, eps=1e-12))
-        # copies, because the next forward overwrites the buffers before this one's backward
-        sigma = self.weight_u.clone() @ (matrix @ self.weight_v.clone())
-        return self.weight / sigma
+        self._begin()
 
     def forward(self, features: Features) -> Features:
         return F.conv2d(features, self.normalised(), self.bias, self.stride, self.padding)
+
+
+Sides = int | tuple[int, int, int]
+
+
+class SpectralConv3d(_Spectral, nn.Conv3d):
+    """`SpectralConv2d` for clips: one more axis, time, before height and width.
+
+    Args of forward: features (B, in_channels, T, H, W).  Returns those of `nn.Conv3d`.
+    """
+
+    def __init__(
+        self, channels: int, out: int, kernel: Sides, stride: Sides = 1, padding: Sides = 0
+    ):
+        super().__init__(channels, out, kernel, stride, padding)
+        self._begin()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.conv3d(features, self.normalised(), self.bias, self.stride, self.padding)
 
 
 class ResBlockEncoder(nn.Module):
@@ -251,3 +277,29 @@ class ResBlockEncoder(nn.Module):
 
     def forward(self, features: Features) -> Features:
         return self.model(features) + self.shortcut(features)  # (B, out, H/2, W/2)
+
+
+class ResBlock3DEncoder(nn.Module):
+    """`ResBlockEncoder` for clips: half the height and width, and two frames less.
+
+    Args of forward: features (B, channels, T, H, W).  Returns (B, out, T − 2, H/2, W/2).
+
+    >>> ResBlock3DEncoder(3, 8)(torch.zeros(1, 3, 6, 16, 12)).shape
+    torch.Size([1, 8, 4, 8, 6])
+    """
+
+    def __init__(self, channels: int, out: int, hidden: int | None = None) -> None:
+        super().__init__()
+        hidden = hidden or channels
+        self.model = nn.Sequential(
+            nn.LeakyReLU(SLOPE),
+            SpectralConv3d(channels, hidden, 3, padding=1),
+            nn.LeakyReLU(SLOPE),
+            SpectralConv3d(hidden, out, (3, 4, 4), stride=(1, 2, 2), padding=(0, 1, 1)),
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool3d((3, 2, 2), stride=(1, 2, 2)), SpectralConv3d(channels, out, 1)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.model(features) + self.shortcut(features)  # (B, out, T − 2, H/2, W/2)
