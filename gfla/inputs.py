@@ -9,6 +9,42 @@ import torch
 from torch import Tensor
 
 
+def check_shape(name: str, tensor: Any, wanted: tuple[int | str, ...], hint: str = "") -> None:
+    """Refuse what is no batch of this shape.
+
+    Args:
+        name: of the argument, for the message.
+        tensor: what was given.
+        wanted: the length of each axis; a letter where any length will do.
+        hint: what to do about another shape.
+
+    Raises:
+        TypeError: something else than a floating-point tensor.
+        ValueError: another shape.
+
+    >>> check_shape("view", torch.zeros(1, 18, 1, 1), ("B", 21, 1, 1), "add the elevation")
+    Traceback (most recent call last):
+    ...
+    ValueError: view has shape (1, 18, 1, 1), expected (B, 21, 1, 1): add the elevation
+    """
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise TypeError(
+            f"{name} is {kind}, expected a floating-point tensor; "
+            "for a picture of bytes use bytes / 127.5 - 1"
+        )
+    fits = [
+        isinstance(length, str) or found == length
+        for found, length in zip(tensor.shape, wanted, strict=False)
+    ]
+    if tensor.ndim != len(wanted) or not all(fits):
+        expected = ", ".join(str(length) for length in wanted)
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}, expected ({expected})"
+            + (f": {hint}" if hint else "")
+        )
+
+
 def check_shapes(
     inputs: Mapping[str, tuple[Any, int]], step: int, size: tuple[int, int] | None = None
 ) -> None:
@@ -33,16 +69,7 @@ def check_shapes(
     """
     first, (picture, _) = next(iter(inputs.items()))
     for name, (tensor, channels) in inputs.items():
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise TypeError(
-                f"{name} is {kind}, expected a floating-point tensor; "
-                "for a picture of bytes use bytes / 127.5 - 1"
-            )
-        if tensor.ndim != 4 or tensor.shape[1] != channels:
-            raise ValueError(
-                f"{name} has shape {tuple(tensor.shape)}, expected (B, {channels}, H, W)"
-            )
+        check_shape(name, tensor, ("B", channels, "H", "W"))
         if tensor.shape[0] != picture.shape[0] or tensor.shape[2:] != picture.shape[2:]:
             raise ValueError(
                 f"{name} has shape {tuple(tensor.shape)} beside a {first} of "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 Image = Float[Tensor, "B 3 H W"]  # RGB in [-1, 1]
 Pose = Float[Tensor, "B K H W"]  # one heat map in [0, 1] for every key point
+View = Float[Tensor, "B K 1 1"]  # one-hot azimuth and elevation of the camera
 Flow = Float[Tensor, "B 2 h w"]  # dx to the right, dy down; pixels of its level; target -> source
 Mask = Float[Tensor, "B 1 h w"]  # in [0, 1]; 1 takes the sampled source, 0 keeps the target
 Features = Float[Tensor, "B C h w"]
@@ -29,4 +30,4 @@ class Output(NamedTuple):
     weights: tuple[Tensor, ...]  # each (B, n·n, h, w): where the attention looked, inside the patch
 
 
-__all__ = ["Features", "Flow", "Image", "Mask", "Output", "Pose"]
+__all__ = ["Features", "Flow", "Image", "Mask", "Output", "Pose", "View"]
