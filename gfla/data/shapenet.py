@@ -23,9 +23,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gfla.data import reading
+from gfla.data.objects import AZIMUTHS, ELEVATIONS, view_code
 
-AZIMUTHS = 18  # bins of 20 degrees; every second azimuth of the file is the middle of one
-ELEVATIONS = 3  # bins of 10 degrees: 0, 10, 20
 _LARGEST = 3 * 64_000_000  # numbers; an array that promises more is refused before it is unpacked
 
 
@@ -218,31 +217,6 @@ class ShapeNet(Dataset):
         linked = [n for n in wanted if not isinstance(file.get(n, getlink=True), hard)]
         if linked:
             raise ValueError(f"{self.path}: {linked[0]!r} is a link, not a group of this file")
-
-
-def view_code(azimuth: int, elevation: int) -> Tensor:
-    """Write a point of view as the paper's code: two one-hot vectors in one.
-
-    Args:
-        azimuth: bin of 20 degrees, 0 to 17.
-        elevation: bin of 10 degrees, 0 to 2.
-
-    Returns:
-        (21, 1, 1) float32.
-
-    Raises:
-        ValueError: a bin that is none.
-
-    >>> view_code(17, 0).flatten().nonzero().flatten().tolist()
-    [17, 18]
-    """
-    if not (0 <= azimuth < AZIMUTHS and 0 <= elevation < ELEVATIONS):
-        raise ValueError(
-            f"azimuth bin {azimuth}, elevation bin {elevation}: expected 0 to 17 and 0 to 2"
-        )
-    code = torch.zeros(AZIMUTHS + ELEVATIONS, 1, 1)
-    code[azimuth] = code[AZIMUTHS + elevation] = 1.0
-    return code
 
 
 def import_h5py() -> ModuleType:
