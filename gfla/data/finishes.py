@@ -32,6 +32,7 @@ class Finish(NamedTuple):
     bias: Tensor  # (B, 5, 2)
     strength: Tensor  # (B, 5, 2) 0 = the field does not show
     fade: Tensor  # (B, 5, 3, 3) colour change along x, y, z
+    mirrored: Tensor  # (B,) boolean: left and right wear the same pattern, but for the fade
     backdrop: Tensor  # (B, 3) the plain bright wall
 
 
@@ -47,7 +48,7 @@ def draw_finish(draw: Draw, vehicle: Tensor) -> Finish:
     waves, bias = _patterns(draw)
     strength = torch.ones_like(bias)
     strength[..., 1] = draw.uniform(0.35, 0.85, MATERIALS)
-    fade = draw.uniform(-0.14, 0.14, MATERIALS, 3, 3)
+    fade = draw.uniform(-0.12, 0.12, MATERIALS, 3, 3)
     glass = torch.tensor([[0.16, 0.22, 0.3], [0.3, 0.42, 0.52], [0.1, 0.12, 0.2]])
     rubber = torch.tensor([[0.09, 0.09, 0.1], [0.26, 0.25, 0.25], [0.16, 0.12, 0.1]])
     for slot, tint in ((GLASS, glass), (RUBBER, rubber)):
@@ -56,7 +57,7 @@ def draw_finish(draw: Draw, vehicle: Tensor) -> Finish:
     pale = torch.lerp(colors[:, TRIM], torch.ones_like(colors[:, TRIM]), 0.5)
     colors[:, TRIM] = torch.where(vehicle[:, None, None], pale, colors[:, TRIM])
     backdrop = draw.uniform(0.9, 1.0, 1) - draw.uniform(0.0, 0.03, 3)
-    return Finish(colors, waves, bias, strength, fade, backdrop)
+    return Finish(colors, waves, bias, strength, fade, draw.chance(0.5), backdrop)
 
 
 def _patterns(draw: Draw) -> tuple[Tensor, Tensor]:
@@ -116,7 +117,7 @@ def paint(
         color[:, some] = torch.lerp(color[:, some], over, mask[some])
     light = torch.tensor(LIGHT, device=points.device)[:, None]
     lambert = (place.normal * light / light.norm()).sum(0).clamp(min=0)
-    shade = 0.62 + 0.3 * lambert + 0.1 * place.normal[1]
+    shade = 0.72 + 0.26 * lambert + 0.06 * place.normal[1]
     return (color * shade).clamp(0, 1)
 
 
@@ -129,7 +130,8 @@ def _material(finish: Finish, who: Tensor, material: Tensor, points: Tensor) -> 
         return flat.flatten(1).T.contiguous()[:, row].view(*flat.shape[1:], -1)
 
     waves = look(finish.waves)  # (2, WAVES, 5, M)
-    cycles = (waves[:, :, :3] * points).sum(2) + waves[:, :, 3]
+    place = torch.where(finish.mirrored[who], torch.cat((points[:1].abs(), points[1:])), points)
+    cycles = (waves[:, :, :3] * place).sum(2) + waves[:, :, 3]
     field = ((2 * math.pi * cycles).cos() * waves[:, :, 4]).sum(1) + look(finish.bias)
     mix = torch.sigmoid(5.5 * field) * look(finish.strength)  # (2, M)
     colors = look(finish.colors)  # (3, 3, M)

@@ -35,8 +35,12 @@ def chair(draw: Draw) -> Parts:
     return parts
 
 
-def _supports(parts: Parts, draw: Draw, w: Tensor, d: Tensor, top: Tensor) -> None:
-    """What carries a board of half sizes w, d at height `top`: legs, a pedestal or two panels."""
+def _supports(parts: Parts, draw: Draw, w: Tensor, d: Tensor, top: Tensor) -> Tensor:
+    """What carries a board of half sizes w, d at height `top`: legs, a pedestal or two panels.
+
+    Returns:
+        (B,) boolean: it is legs.
+    """
     kind = draw.uniform(0, 1)
     panels, pedestal = kind > 0.87, (kind > 0.7) & (kind <= 0.87)
     legs = ~(panels | pedestal)
@@ -68,6 +72,7 @@ def _supports(parts: Parts, draw: Draw, w: Tensor, d: Tensor, top: Tensor) -> No
         parts.add((side * (w - thick * 1.3), low, 0), (0.016, 0.016, d * 0.9), ROD, axis=ALONG_Z,
                   material=FRAME, on=bars)  # fmt: skip
     parts.add((0, low, 0), (w * 0.9, 0.016, 0.016), ROD, axis=ALONG_X, material=FRAME, on=bars)
+    return legs
 
 
 def _back(parts: Parts, draw: Draw, w: Tensor, d: Tensor, level: Tensor) -> None:
@@ -129,14 +134,14 @@ def table(draw: Draw) -> Parts:
     level = draw.uniform(0.4, 0.78)
     disc, over = draw.chance(0.3), draw.uniform(1.0, 1.12)
     inner = 1 - 0.28 * disc.float()
-    _supports(parts, draw, w * inner, d * inner, level - 2 * thick)
+    legs = _supports(parts, draw, w * inner, d * inner, level - 2 * thick)
     rounding = torch.where(disc, 1.0, draw.uniform(1.5, 2.0))
     parts.add((0, level - thick, 0), (w * over, thick, d * over), {"a": rounding}, material=SEAT)
     apron = draw.uniform(0.025, 0.05)
     parts.add((0, level - 2 * thick - apron, 0), (w * 0.86, apron, d * 0.86), material=BACK,
               on=draw.chance(0.5) & ~disc)  # fmt: skip
     parts.add((0, level * draw.uniform(0.2, 0.45), 0), (w * 0.9, 0.018, d * 0.9), material=ACCENT,
-              on=draw.chance(0.35) & ~disc)  # fmt: skip
+              on=draw.chance(0.5) & legs & ~disc)  # fmt: skip
     things, size = draw.uniform(-0.5, 0.5, 2), draw.uniform(0.06, 0.12, 2)
     for k, (shape, material) in enumerate(((BALL, CUSHION), (ROD, ACCENT))):  # a ball, a tin
         half = size[:, k]

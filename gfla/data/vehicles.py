@@ -39,7 +39,7 @@ def car(draw: Draw) -> Parts:
     for side in (-1, 1):
         parts.add((side * (w + 0.06), belt + 0.06, cowl - 0.2), (0.1, 0.07, 0.06), BALL,
                   material=ROOF, on=draw.chance(0.7))  # fmt: skip
-    parts.add((0, belt + 0.06, 0.2 - long), (w * 0.8, 0.12, 0.1), material=ROOF, taper_z=0.4,
+    parts.add((0, belt + 0.02, 0.28 - long), (w * 0.8, 0.1, 0.17), material=ROOF, taper_z=0.6,
               on=draw.chance(0.3) & (tail > -long * 0.8))  # fmt: skip
     parts.add((0, belt + roof + 0.1, (cowl + tail) / 2 - 0.1), (w * 0.5, 0.1, 0.45),
               {"a": 1.6, "w": 0.4}, material=TRIM, on=draw.chance(0.2))  # fmt: skip
@@ -119,7 +119,7 @@ def truck(draw: Draw) -> Parts:
     for place in (-0.5, 0.45):
         size = draw.uniform(0.3, 0.5)
         parts.add((0, frame + 0.28 + size, centre + half * place), (w * 0.75, size, size),
-                  material=GLASS, on=flat)  # fmt: skip
+                  material=PAINT, on=flat)  # fmt: skip
     _wheels(parts, w, radius, (-long * 0.78, -long * 0.4, long * 0.7), draw.uniform(0.14, 0.2))
     _fittings(parts, draw, w, long, frame - 0.15, frame + 0.25)
     return parts
