@@ -80,20 +80,24 @@ def flicker(
     visible: Masks,
     reduction: str = "batch",
 ) -> float | Tensor:
-    """How much of a clip's change along the true motion is not the truth's.
+    """How much more than the truth a clip changes as one goes with the true motion.
 
-        ½ Σ_t≥1 Σ_l v_t(l) |(x̂_t − w_t x̂_t−1)(l) − (x_t − w_t x_t−1)(l)| / Σ_t≥1 Σ_l v_t(l)
-        with (w_t x)(l) = x(l + w_t(l)), mean over the channels
+        ½ Σ_t≥1 Σ_l v_t(l) [ |c_t(x̂)(l)| − |c_t(x)(l)| ]₊ / Σ_t≥1 Σ_l v_t(l),
+        c_t(x)(l) = x_t(l) − x_t−1(l + w_t(l))
 
-    Warping is linear, so the inside is e_t − w_t e_t−1 with e = x̂ − x: how the *error* changes as
-    one follows a point of a surface. It is zero for the truth, and for any picture, however wrong,
-    whose error goes along with the surface, such as a shirt of another colour; noise that is new
-    in every frame shows in full: σ/√π on a still scene, for normal noise of deviation σ.
+    |·| is the mean over the channels. c follows a point of a surface: it is zero for what goes
+    along with the surface, however wrong, such as a shirt of another colour. The truth has some,
+    because surfaces turn and reading between pixels blurs; only what is beyond it at the same pixel
+    counts. So zero for the truth, and σ/√π for normal noise of deviation σ on a still scene, new in
+    every frame.
+
+    Why not |c(x̂) − c(x)|, the change of the error? A blurred picture, steady as it may be, lacks
+    the truth's shimmer and would be charged for that: on clips of 64×64, plain grey more than
+    visible noise (a test shows it).
 
     What it cannot tell: a frozen picture of a moving scene slides over the scene's surfaces and is
-    charged for it, though nothing in it flickers (its `jitter` is zero); and a blurred one, steady
-    as it may be, is charged for the shimmer of the truth that it lacks, at most by the truth's own
-    warp error. Compare models of like sharpness, and read it beside `jitter`.
+    charged for it, though nothing in it trembles (its `jitter` is zero); and what trembles less
+    than the truth changes there anyway is not seen.
 
     Args:
         frames: (B, T, 3, H, W) in [−1, 1], T ≥ 2.
@@ -121,9 +125,11 @@ def flicker(
     kind = _reduction(reduction)
     _check(frames, 2, truth=(truth, 3), previous_flow=(previous_flow, 2), visible=(visible, 1))
     _check_range(frames=frames, truth=truth)
-    error = plain(frames) - plain(truth)
-    change = (error[:, 1:] - _followed(error, previous_flow)).abs().mean(2)  # (B, T-1, H, W)
-    return weighted_mean(change.flatten(1, 2) / 2, _stack(visible[:, 1:]), kind)
+    ours, theirs = (
+        (plain(x[:, 1:]) - _followed(x, previous_flow)).abs().mean(2) for x in (frames, truth)
+    )
+    beyond = (ours - theirs).clamp(min=0) / 2  # (B, T-1, H, W)
+    return weighted_mean(beyond.flatten(1, 2), _stack(visible[:, 1:]), kind)
 
 
 @torch.no_grad()

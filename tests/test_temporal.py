@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gfla import metrics, temporal
+from gfla.data import motion, people
 from gfla.sampling import warp
 from gfla.temporal import clip_scores, flicker, growth, jitter, warp_error
 
@@ -29,6 +30,16 @@ def moving(texture, steps, frames):
 @pytest.fixture
 def clip():
     return moving(torch.rand(3, 12, 24) * 1.6 - 0.8, steps=2, frames=5)
+
+
+def followed(clip, batch):
+    """Every frame but the last, moved by the true flow to where the next one is."""
+    moved = warp(clip[:, :-1].flatten(0, 1), batch["previous_flow"][:, 1:].flatten(0, 1))
+    return moved.view_as(clip[:, 1:])
+
+
+def tall(clip):
+    return clip.transpose(1, 2).flatten(2, 3)
 
 
 def random_batch(clips=3, frames=4, size=(8, 10)):
@@ -76,16 +87,52 @@ def test_flicker_ignores_what_is_wrong_and_goes_along(clip):
     ours, *_ = moving(torch.rand(3, 12, 24) * 1.6 - 0.8, steps=2, frames=5)  # another person
     assert metrics.l1(ours[0], truth[0]) > 0.1
     assert flicker(ours, truth, flow, visible) == 0
-    assert flicker(ours, truth, -flow, visible) > 0.1  # the same, told of another motion
+    assert flicker(ours, 0 * truth, -flow, visible) > 0.1  # the same, told of another motion
 
 
-def test_flicker_is_how_the_error_changes(clip):
-    truth, flow, visible = clip
-    error = 0.1 * (torch.rand_like(truth) - 0.5)
-    followed = warp(error[0, :-1], flow[0, 1:])
-    inside = visible[:, 1:, 0].bool()
-    expected = (error[:, 1:] - followed[None]).abs().mean(2)[inside].mean() / 2
-    assert flicker(truth + error, truth, flow, visible) == pytest.approx(float(expected), rel=1e-5)
+def test_flicker_by_hand():
+    truth = torch.zeros(1, 2, 3, 1, 3)
+    truth[0, 1] = 0.2  # the light changes
+    frames = torch.zeros(1, 2, 3, 1, 3)
+    frames[0, 1, :, 0] = torch.tensor([0.1, -0.6, 0.2])  # changes less, more, alike
+    flow, visible = torch.zeros(1, 2, 2, 1, 3), torch.ones(1, 2, 1, 1, 3)
+    assert flicker(frames, truth, flow, visible) == pytest.approx(0.2 / 3)  # ½ (0.6 − 0.2)
+    visible[0, 1, 0, 0, 0] = 0
+    assert flicker(frames, truth, flow, visible) == pytest.approx(0.2 / 2)
+    flow[0, 1, 0] = 1  # from the right: 0 at frame 0 everywhere, so nothing else comes out
+    assert flicker(frames, truth, flow, visible) == pytest.approx(0.2 / 2)
+
+
+def test_on_people_flicker_ranks_what_trembles_above_what_is_only_wrong():
+    batch = motion.clips(2, frames=4, seed=people.MEASURING_SEEDS)
+    truth, reference = batch["frames"], batch["reference"][:, None].expand_as(batch["frames"])
+    path = batch["previous_flow"], batch["previous_visible"]
+    steady, new = (
+        torch.nn.functional.interpolate(torch.randn(n, 2, 4, 4), (64, 64), mode="bicubic")
+        for n in (2, 8)
+    )
+
+    def sampled(off):  # the reference moved by a flow that is off by about a pixel
+        flow = batch["reference_flow"] + off
+        return warp(reference.flatten(0, 1), flow.flatten(0, 1)).view_as(truth)
+
+    found = {
+        "noise": (truth + 0.1 * torch.randn_like(truth)).clamp(-1, 1),
+        "flow that errs anew": sampled(new.view(2, 4, 2, 64, 64)),
+        "flow that errs alike": sampled(steady[:, None]),
+        "grey": 0 * truth,
+        "truth": truth,
+    }
+    found = {name: flicker(frames, truth, *path) for name, frames in found.items()}
+    assert found["truth"] == found["grey"] == 0
+    assert min(found["noise"], found["flow that errs anew"]) > 2 * found["flow that errs alike"] > 0
+    # the change of the error, which `flicker` is not: grey is worse than noise
+    noise = 0.05 * torch.randn_like(truth)
+    grey, noisy = (
+        metrics.l1(tall(error[:, 1:] / 2), tall(followed(error, batch) / 2), tall(path[1][:, 1:]))
+        for error in (-truth, noise)
+    )
+    assert grey > noisy > 0
 
 
 @pytest.mark.parametrize("metric", ["warp_error", "flicker", "jitter"])
