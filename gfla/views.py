@@ -1,14 +1,6 @@
 """View synthesis: F and G for an object that is seen from another side (docs/spec.md 4.5).
 
-A view is a code of shape (B, 21, 1, 1), one-hot azimuth and one-hot elevation; it has no place in
-the picture, and must be given one before a convolutional network can use it. There are two ways:
-
-    "published"   the code, the same at every place. The next thing is an instance norm, and the
-                  norm of a constant is zero: the main branch of the first block knows nothing of
-                  the view, and only the shortcut, which has no norm, carries it on, as a colour
-                  that is the same everywhere but at the border.
-    "canvas"      a learned map for every code, with a place of its own for everything it says,
-                  and no norm before it has met the picture. This cure is ours.
+How the views enter both is a room of its own, `gfla.view_codes`.
 """
 
 from __future__ import annotations
@@ -16,150 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfla.attention import WAYS
-from gfla.blocks import SLOPE, ResBlock, ResBlockDecoder, initialise, norm, width
+from gfla.blocks import initialise, width
 from gfla.flow import FlowNet, FlowOutput, NoFlow, upsample_flow
 from gfla.inputs import check_shape, check_values
 from gfla.renderer import Renderer
 from gfla.sampling import warp
-from gfla.types import Features, Image, Output, View
+from gfla.types import Image, Output, View
+from gfla.view_codes import CODES
 
 KERNEL_SIZES = {2: 5, 3: 3}  # the paper's, for 256×256
-
-# Our names → the published ones, beside those that all generators have (docs/spec.md section 10).
-PUBLISHED = (
-    ("flow.cat.", "flow_net.cat.model.0."),
-    ("renderer.target_encoder.first.", "target.block0."),
-    ("renderer.target_encoder.second.", "target.block1."),
-)
-
-
-class Tile(nn.Module):
-    """A code, the same at every place.
-
-    Args: size (h, w).  Args of forward: code (B, K, 1, 1).  Returns (B, K, h, w).
-    """
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, code: View) -> Features:
-        return code.expand(-1, -1, *self.size)  # (B, K, h, w)
-
-
-class Canvas(nn.Module):
-    """A learned map for every code: the numbers of a code are mixed, then painted.
-
-    Args: channels K of the code; out; size (h, w); hidden, numbers between the two layers.
-    Args of forward: code (B, K, 1, 1).  Returns (B, out, h, w).
-
-    >>> Canvas(21, 4, (2, 3))(torch.zeros(5, 21, 1, 1)).shape
-    torch.Size([5, 4, 2, 3])
-    """
-
-    def __init__(self, channels: int, out: int, size: tuple[int, int], hidden: int = 128) -> None:
-        super().__init__()
-        self.mix = nn.Conv2d(channels, hidden, 1)
-        self.paint = nn.ConvTranspose2d(hidden, out, size)
-
-    def begin(self) -> None:
-        """Maps of about one: a code has two or four ones, and no norm will lift what is small."""
-        nn.init.normal_(self.mix.weight, std=0.5)
-        nn.init.normal_(self.paint.weight, std=(2 / self.mix.out_channels) ** 0.5)
-
-    def forward(self, code: View) -> Features:
-        return self.paint(F.leaky_relu(self.mix(code), SLOPE))  # (B, out, h, w)
-
-
-class TiledDifference(ResBlock):
-    """F's lowest features meet the view as published: source code minus target code, tiled.
-
-    Args: channels of the features; view_channels; out and size are the common call's, unused.
-    Args of forward: features (B, channels, h, w), both views.  Returns (B, channels, h, w).
-    """
-
-    def __init__(self, channels: int, view_channels: int, out: int, size: tuple[int, int]) -> None:
-        super().__init__(channels + view_channels, channels)
-
-    def begin(self) -> None:
-        """Begins like every other block."""
-
-    def forward(self, features: Features, source_view: View, target_view: View) -> Features:
-        code = (source_view - target_view).expand(-1, -1, *features.shape[2:])
-        return super().forward(torch.cat([features, code], 1))
-
-
-class CanvasOfBoth(nn.Module):
-    """F's lowest features meet a canvas of both codes, in a block that has no norm.
-
-    The features are normalised before, so that neither of the two drowns the other.
-
-    Args: channels of the features; view_channels; out, channels of the canvas; size (h, w).
-    Args of forward: features (B, channels, h, w), both views.  Returns (B, channels, h, w).
-    """
-
-    def __init__(self, channels: int, view_channels: int, out: int, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.norm = norm(channels)
-        self.canvas = Canvas(2 * view_channels, out, size)
-        self.block = ResBlock(channels + out, channels, normalised=False)
-
-    def begin(self) -> None:
-        """A gain of 1, because no norm will lift what 0.02 makes small."""
-        self.canvas.begin()
-        initialise(self.block, gain=1.0)
-
-    def forward(self, features: Features, source_view: View, target_view: View) -> Features:
-        canvas = self.canvas(torch.cat([source_view, target_view], 1))
-        return self.block(torch.cat([self.norm(features), canvas], 1))
-
-
-class TiledStart(nn.ModuleDict):
-    """f_t from the target's view as published: a tile of the code, doubled twice.
-
-    Args: view_channels; base, width between the blocks; out; size (h, w) of the tile.
-    """
-
-    def __init__(self, view_channels: int, base: int, out: int, size: tuple[int, int]) -> None:
-        super().__init__(
-            {
-                "tile": Tile(size),
-                "first": ResBlockDecoder(view_channels, base),
-                "second": ResBlockDecoder(base, out),
-            }
-        )
-
-    def begin(self) -> None:
-        """Begins like every other block."""
-
-
-class CanvasStart(nn.ModuleDict):
-    """f_t from a canvas of the target's view, doubled twice by blocks without norms.
-
-    Args: view_channels; base, width of the canvas; out; size (h, w) of the canvas.
-    """
-
-    def __init__(self, view_channels: int, base: int, out: int, size: tuple[int, int]) -> None:
-        super().__init__(
-            {
-                "canvas": Canvas(view_channels, base, size),
-                "first": ResBlockDecoder(base, base, normalised=False),
-                "second": ResBlockDecoder(base, out, normalised=False),
-            }
-        )
-
-    def begin(self) -> None:
-        """A gain of 1 but for the last block: what comes out is blended with what the source's
-        encoder gives, whose last convolution has the usual 0.02."""
-        self["canvas"].begin()
-        initialise(self["first"], gain=1.0)
-
-
-CODES = {"published": (TiledDifference, TiledStart), "canvas": (CanvasOfBoth, CanvasStart)}
 
 
 class ViewFlowEstimator(FlowNet):
@@ -222,8 +82,7 @@ class _OfViews(nn.Module):
 
         Args:
             source: (B, 3, H, W) in [-1, 1], of the model's own size.
-            source_view, target_view: (B, 21, 1, 1), one-hot azimuth and elevation; shares of two
-                neighbouring azimuths are a view in between.
+            source_view, target_view: (B, 21, 1, 1), one-hot azimuth and elevation, in [0, 1].
 
         Returns:
             image (B, 3, H, W) in [-1, 1].
@@ -270,7 +129,7 @@ class Views(_OfViews):
         mask_start: the value that every mask begins with.
         true_colors: leave the norms out of the source encoder's first block.
         code: "published" as the authors' layout has it, where instance norms silence the code;
-            "canvas", our cure (the head of this file).
+            "canvas", our cure (`gfla.view_codes`).
 
     Returns (forward): Output of image, flows, masks and weights.
 
