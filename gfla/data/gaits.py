@@ -29,6 +29,8 @@ RIGHT, LEFT = range(2)
 _STOPPING = 0.12  # seconds in which a walk comes to its end
 _NEVER = 1e6  # seconds
 _SOFT = 0.01  # body heights over which the weight passes from one foot to the other
+_SAMPLES = 24  # moments of a cycle at which a foot is followed
+_STANCE = 0.6  # share of a cycle that a foot is on the floor
 _STRAIGHT = 0.985  # height of the hips over the ankles of somebody who stands, over two leg bones
 
 
@@ -36,7 +38,7 @@ class Motion(NamedTuple):
     """How B people move. Angles in radians, lengths in picture heights unless said otherwise."""
 
     frequency: Tensor  # (B,) cycles in a second
-    mean: Tensor  # (B, 20) of each column; SWAY in body heights to the person's left
+    mean: Tensor  # (B, 20) of each column; SWAY to the left, in body heights
     cosine: Tensor  # (B, 3, 20)
     sine: Tensor  # (B, 3, 20)
     spin: Tensor  # (B,) steady turn, radians in a second
@@ -164,6 +166,14 @@ class _Curves:
             self.swing(column, 1, 0.5 * amplitude, turn)
             self.swing(column, 2, 0.125 * amplitude, 2 * turn)
 
+    def fit(self, column: int, values: Tensor, late: float = 0.0) -> None:
+        """Make a column follow values (B, S) over a cycle, smoothly, `late` of a cycle later."""
+        turn = torch.arange(values.shape[1], device=values.device) / values.shape[1] + late
+        angle = 2 * math.pi * turn[:, None] * _orders(values)  # (S, 3)
+        self.mean[:, column] = values.mean(1)
+        self.cosine[..., column] = values @ angle.cos() * (2 / len(turn))
+        self.sine[..., column] = values @ angle.sin() * (2 / len(turn))
+
     def motion(self, draw: Draw, aspect: float, frequency: Tensor) -> Motion:
         """A motion on the spot."""
         zero = torch.zeros_like(frequency)
@@ -194,35 +204,61 @@ def _walk(draw: Draw, body: Body, aspect: float) -> Motion:
     crosses = draw.chance(0.45)
     stride = draw.uniform(0.2, 0.4) * torch.where(crosses, 0.75, 1.0)
     curves.rest(THIGH, draw.uniform(0.0, 0.05))
-    curves.rest(THIGH, draw.uniform(0.02, 0.08), reach=True)
-    # The third harmonic makes the foot on the floor go back steadily: a triangle, not a sine.
-    curves.both(THIGH, 1, stride, -0.25, reach=True)
-    curves.both(THIGH, 3, -stride / 9, -0.25, reach=True)
-    curves.rest(SHIN, draw.uniform(0.04, 0.12), reach=True)
-    curves.lift(draw.uniform(1.8, 2.6) * stride, 0.08)
+    distance = _legs(curves, body, stride, draw.uniform(0.4, 0.8) * stride)
     swing = draw.uniform(0.5, 1.5) * stride
     curves.rest(UPPER_ARM, draw.uniform(0.12, 0.3, 2))
     curves.rest(FOREARM, draw.uniform(-0.05, 0.12, 2))
     curves.rest(FOREARM, draw.uniform(0.12, 0.4, 2), reach=True)
-    curves.both(UPPER_ARM, 1, swing, 0.25, reach=True)
-    curves.both(FOREARM, 1, 0.4 * swing, 0.22, reach=True)
-    curves.swing(YAW, 1, draw.uniform(0.02, 0.1), 0.25)
-    curves.swing(SWAY, 1, draw.uniform(0.004, 0.016), 0.0)
-    curves.swing(LEAN, 1, draw.uniform(0.0, 0.03), 0.5)
+    curves.both(UPPER_ARM, 1, swing, 0.5, reach=True)
+    curves.both(FOREARM, 1, 0.4 * swing, 0.47, reach=True)
+    curves.swing(YAW, 1, draw.uniform(0.02, 0.1), 0.5)
+    curves.swing(SWAY, 1, draw.uniform(0.004, 0.016), 0.2)
+    curves.swing(LEAN, 1, draw.uniform(0.0, 0.03), 0.7)
     curves.swing(TILT, 2, draw.uniform(0.0, 0.03), 0.1)
     frequency = draw.uniform(0.7, 1.1)
     motion = curves.motion(draw, aspect, frequency)
     way = torch.where(draw.chance(0.5), 1.0, -1.0)
     aside = way * draw.uniform(0.6, 1.5)
     motion.mean[:, YAW] = torch.where(crosses, aside, _facing(draw, 0.2, 0.4))
-    # The foot on the floor goes back by two strides in half a cycle, and the body forward by that.
-    pace = 8 * frequency * body.leg * stride.sin() * motion.scale * aside.sin()
+    pace = distance * frequency * motion.scale * aside.sin()
     start, far = draw.uniform(0.1, 0.2) * aspect, draw.uniform(0.26, 0.4) * aspect
     return motion._replace(
         x=torch.where(crosses, -way * start, motion.x),
         speed=torch.where(crosses, pace, 0.0),
         stop=torch.where(crosses, far / pace.abs(), _NEVER),
     )
+
+
+def _legs(curves: _Curves, body: Body, stride: Tensor, lift: Tensor) -> Tensor:
+    """Bend hips and knees so that one foot is on the floor and the other swings forward.
+
+    For _STANCE of its cycle a foot goes back steadily, at the same height; then it comes forward in
+    an arc. From where the ankle is follow thigh and shin, both a leg bone long.
+
+    Args:
+        curves: to which the angles go.
+        body: whose legs.
+        stride: (B,) radians of the straight leg at the ends of a step.
+        lift: (B,) of the foot as it swings, in leg bones.
+
+    Returns:
+        How far a cycle carries the body, in body heights.
+    """
+    turn = (
+        torch.arange(_SAMPLES, device=stride.device) / _SAMPLES
+    )  # 0: the heel comes down in front
+    swing = ((turn - _STANCE) / (1 - _STANCE)).clamp(min=0)
+    forward = torch.where(
+        swing > 0, 1 - 2 * (math.pi * swing / 2).cos() ** 2, 1 - 2 * turn / _STANCE
+    )
+    reach = 2 * stride.sin()  # leg bones
+    height = (1.98**2 - reach**2).sqrt()[:, None] - lift[:, None] * (math.pi * swing).sin() ** 2
+    ahead = reach[:, None] * forward
+    way, half = torch.atan2(ahead, height), (torch.hypot(ahead, height) / 2).clamp(max=1).acos()
+    for side in (RIGHT, LEFT):
+        curves.fit(limb(THIGH, side, reach=True), way + half, side / 2)
+        curves.fit(limb(SHIN, side, reach=True), 2 * half, side / 2)
+    return 2 * reach * body.leg / _STANCE
 
 
 def _dance(draw: Draw, body: Body, aspect: float) -> Motion:
