@@ -106,7 +106,8 @@ class View:
         height, width = self.things.size
         inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
         seen = hit & inside & ((nearest - depth).abs() < TOLERANCE) & self._faces(source.camera.eye)
-        flow = torch.stack((x - self.x, y - self.y), 1) * hit[:, None]
+        flow = torch.stack((x - self.x, y - self.y), 1)
+        flow = torch.where(hit[:, None], flow, 0)  # a ray that hits nothing may project to nowhere
         return self._plane(flow), self._plane(seen[:, None].float())
 
     def _faces(self, eye: Tensor) -> Tensor:
