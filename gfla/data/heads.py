@@ -114,8 +114,12 @@ class Head:
         ear_x, ear_y = self._from_ear(x, y)
         a, b = self._face(x, y)
         shell_a, shell_b = self._face(x / SHELL, y / SHELL)
+        hairy = self._hair(shell_a, shell_b)
+        radius = (x * x + y * y).sqrt()
+        rim = radius.clamp(min=1)  # past the skull hair is thick: what its rim bears stands out
+        hairy = torch.where(radius > 1, self._hair(*self._face(x / rim, y / rim)), hairy)
         region, rest_a, rest_b = self._relax(a, b)
-        skull = x * x + y * y < 1
+        skull = radius < 1
         shown = (  # from the back to the front
             (BEHIND, _long_hair(behind_x, down) & (who.long_hair > 0), behind_x, down),
             (TORSO, _torso(body_x, body_y), body_x, body_y),
@@ -124,7 +128,7 @@ class Head:
             (EYE, skull & (region == EYE), a - now.gaze_x, b - now.gaze_y),
             (MOUTH, skull & (region == MOUTH), a, b),
             (GLASSES, skull & self._glasses(a, b), a, b),
-            (HAIR, (x * x + y * y < SHELL**2) & self._hair(shell_a, shell_b), shell_a, shell_b),
+            (HAIR, (radius < SHELL) & hairy, shell_a, shell_b),
         )
         layer = torch.zeros_like(x, dtype=torch.int64)
         first, second = torch.zeros_like(x), torch.zeros_like(x)
@@ -263,6 +267,7 @@ class Head:
             edge = torch.where(above, upper, lower)
             length = torch.where(above, reach[0], reach[1])
             t = (b - edge) / length
+            t = torch.where(above, t.clamp(max=0), t.clamp(min=0))  # so Newton meets no fold
             moved = moved + (edge - seam) * _bump(t)
             slope = slope + (edge - seam) * _bump_slope(t) / length
         return moved, slope
