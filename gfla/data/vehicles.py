@@ -1,5 +1,7 @@
 """Procedural vehicles: cars to train on, trucks held out. Lengths in metres, y up, front to +z."""
 
+import math
+
 from torch import Tensor
 
 from gfla.data.body import Draw
@@ -21,11 +23,12 @@ def car(draw: Draw) -> Parts:
     parts.add((0, middle, 0), (w, half, long), {"a": draw.uniform(1.65, 1.95)}, material=PAINT)
     rise = (belt - bumper) / 2 + 0.01
     droop, wing = draw.uniform(0.35, 0.85), w * draw.uniform(0.9, 0.97)
-    for start, end, low in ((cowl, long * 0.94, droop), (tail, -long * 0.94, droop * 0.3 + 0.7)):
+    for end, start, low in ((1, cowl, droop), (-1, -tail, droop * 0.3 + 0.7)):
+        depth = long * 0.94 - start
         parts.add(  # bonnet and tail: lower at their ends, flat beneath
-            (0, bumper + rise, (start + end) / 2), (wing, rise, (end - start) / 2), axis=ALONG_Z,
-            material=PAINT, taper_x=0.88, taper_z=low, lean_z=-rise * (1 - low) / 2,
-            on=(end - start).abs() > 0.12,
+            (0, bumper + rise * (1 + low) / 2 - 0.01, end * (start + depth / 2)),
+            (wing, rise, depth / 2), axis=ALONG_Z, yaw=(1 - end) / 2 * math.pi, material=PAINT,
+            taper_x=0.88, taper_z=low, lean_z=-rise * (1 - low) / 2, on=depth > 0.1,
         )  # fmt: skip
     parts.add(
         (0, bumper + rise, (cowl + tail) / 2),
@@ -39,7 +42,7 @@ def car(draw: Draw) -> Parts:
     for side in (-1, 1):
         parts.add((side * (w + 0.06), belt + 0.06, cowl - 0.2), (0.1, 0.07, 0.06), BALL,
                   material=ROOF, on=draw.chance(0.7))  # fmt: skip
-    parts.add((0, belt + 0.02, 0.28 - long), (w * 0.8, 0.1, 0.17), material=ROOF, taper_z=0.6,
+    parts.add((0, belt + 0.02, 0.3 - long), (w * 0.8, 0.1, 0.17), material=ROOF, taper_z=0.6,
               on=draw.chance(0.3) & (tail > -long * 0.8))  # fmt: skip
     parts.add((0, belt + roof + 0.1, (cowl + tail) / 2 - 0.1), (w * 0.5, 0.1, 0.45),
               {"a": 1.6, "w": 0.4}, material=TRIM, on=draw.chance(0.2))  # fmt: skip
@@ -104,7 +107,7 @@ def truck(draw: Draw) -> Parts:
     front = long - nose
     parts.add((0, (frame + belt) / 2, (cab + front) / 2),
               (w, (belt - frame) / 2 + 0.06, (front - cab) / 2), material=PAINT)  # fmt: skip
-    parts.add((0, (frame + belt) / 2 - 0.08, front + nose / 2), (w * 0.86, 0.3, nose / 2),
+    parts.add((0, (frame + belt) / 2 - 0.08, front + nose / 2), (w * 0.86, 0.34, nose / 2),
               material=PAINT, axis=ALONG_Z, taper_z=0.8, taper_x=0.9, on=nose > 0.12)  # fmt: skip
     _cabin(parts, draw, w * 0.97, belt + 0.04, draw.uniform(0.6, 0.8), cab, front)
     kind, high = draw.uniform(0, 1), draw.uniform(0.6, 0.95)
