@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gfla.data import objects, small_sets
+from gfla.data import objects, procedural_sets, small_sets
 from gfla.data.shapenet import AZIMUTHS, ShapeNet
 
 MODELS = ("ab12", "cd-34", "e_5")  # a model's own name may hold the separator
@@ -258,7 +258,9 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_procedural_objects_are_read_back(tmp_path):
-    small_sets.procedural_views(tmp_path, count=1, tests=1, size=(32, 32), seed=77, elevations=1)
+    procedural_sets.procedural_views(
+        tmp_path, count=1, tests=1, size=(32, 32), seed=77, elevations=1
+    )
     data = ShapeNet(tmp_path, phase="test", size=(32, 32))
     drawn = objects.views(1, size=(32, 32), seed=78, classes=("chair",))
     for j in (0, 5, 17):
@@ -287,6 +289,6 @@ def test_phases_share_no_model_and_seeds_for_measuring_are_kept(tmp_path):
     with pytest.raises(ValueError, match="'a1' is in train and in test"):
         small_sets.write_views(tmp_path, views, views)
     with pytest.raises(ValueError, match="seed is 30000000"):
-        small_sets.procedural_views(tmp_path, seed=30_000_000)
+        procedural_sets.procedural_views(tmp_path, seed=30_000_000)
     with pytest.raises(ValueError, match="count is 0"):
-        small_sets.procedural_views(tmp_path, count=0)
+        procedural_sets.procedural_views(tmp_path, count=0)

@@ -101,6 +101,7 @@ def human36m17(keypoints: Tensor) -> Tensor:
     made["head_top"] = between(made["thorax"], joint["nose"], 1.5)
     points = torch.stack([made[name][0] for name in HUMAN36M_17], -2)
     kept = torch.stack([made[name][1] for name in HUMAN36M_17], -1)
+    points = torch.where(points == kp.MISSING, kp.MISSING - 1e-3, points)  # there, not missing
     return torch.where(kept.unsqueeze(-1), points, kp.MISSING)
 
 

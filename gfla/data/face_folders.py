@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gfla.data import clip_folders, reading
 from gfla.data.clip_folders import ClipFolders, Video
+from gfla.data.faces import structure
 
 LANDMARKS = 68
 
@@ -94,8 +95,6 @@ class FaceVideo(ClipFolders):
         }
 
     def _frame(self, video: Video, place: int) -> tuple[Tensor, Tensor]:
-        from gfla.data.faces import structure
-
         path = video.frames[place]
         picture, (height, width) = reading.open_picture(path, self.size)
         frame = reading.as_tensor(picture)

@@ -1,8 +1,9 @@
 """Small data sets in the layouts of the authors' views, dance and faces, written from tensors.
 
 With them the readers can be tried where the data sets themselves are not at hand: `shapenet`,
-`videos` and `face_folders` describe the layouts and read them. A video at a time is written, and
-added to what is there; views are written all at once, since they lie in one file.
+`videos` and `face_folders` describe the layouts and read them, `procedural_sets` fills them with
+procedural objects, people and faces. A video at a time is written, and added to what is there;
+views are written all at once, since they lie in one file.
 """
 
 from __future__ import annotations
@@ -18,15 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gfla.data import bones, motion, objects
 from gfla.data import keypoints as kp
 from gfla.data.clip_folders import check_phase
-from gfla.data.detector import NOISY, Detector
 from gfla.data.objects import AZIMUTHS
 from gfla.data.shapenet import import_h5py
 from gfla.storage import atomic_write
-
-_FIRST_TEST = 10_000_000 - 1  # seeds from here on are not for files that are trained on
 
 
 def write_views(
@@ -145,93 +142,6 @@ def write_face(
         lines = "".join(f"{x:.3f},{y:.3f}\n" for x, y in landmarks[t].tolist())
         atomic_write(root / f"{phase}_keypoints" / name / f"{t:05d}.txt", lines)
     return root / f"{phase}_data" / name
-
-
-def procedural_views(
-    root: str | Path,
-    count: int = 2,
-    tests: int = 1,
-    kind: str = "chair",
-    size: tuple[int, int] = (64, 64),
-    seed: int = 0,
-    elevations: int = 3,
-) -> Path:
-    """Write procedural objects in the authors' ShapeNet layout.
-
-    Args:
-        root: the folder.
-        count: models of phase "train".
-        tests: models of phase "test".
-        kind: "chair" or "car".
-        size: (H, W) in pixels.
-        seed: of `objects.views`; a training seed, below 10,000,000.
-        elevations: how many of 0, 10 and 20 degrees.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: a count below 1 or a seed that is kept for measuring.
-    """
-    _check_counts(count, tests, seed)
-    phases = []
-    for phase, models, start in (("train", count, seed), ("test", tests, seed + 1)):
-        turned = torch.stack(
-            [
-                objects.views(models, size=size, seed=start, classes=(kind,), elevation=e)["frames"]
-                for e in range(elevations)
-            ],
-            dim=1,
-        )  # (models, E, 18, 3, H, W)
-        phases.append({f"{kind}{phase}{i}": views for i, views in enumerate(turned)})
-    return write_views(root, *phases, kind=kind)
-
-
-def procedural_videos(
-    root: str | Path,
-    count: int = 2,
-    tests: int = 1,
-    frames: int = 12,
-    size: tuple[int, int] = (64, 64),
-    seed: int = 0,
-    noise: Detector = NOISY,
-) -> Path:
-    """Write clips of procedural people, with masks, in the authors' dance layout.
-
-    The clean joints are the true ones, brought into Human3.6M's order; the noisy ones are what a
-    detector with mistakes found of them.
-
-    Args:
-        root: the folder.
-        count: clips of phase "train".
-        tests: clips of phase "test".
-        frames: of each clip.
-        size: (H, W) in pixels.
-        seed: of `motion.clips`; a training seed, below 10,000,000.
-        noise: the detector.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: a count below 1 or a seed that is kept for measuring.
-    """
-    _check_counts(count, tests, seed)
-    for phase, clips, start in (("train", count, seed), ("test", tests, seed + 1)):
-        made = motion.clips(clips, frames=frames, size=size, seed=start, noise=noise)
-        clean = bones.human36m17(made["clean_keypoints"])
-        for i in range(clips):
-            name = f"{phase}{i:03d}"
-            drawn, found, mask = (made[key][i] for key in ("frames", "keypoints", "foreground"))
-            write_video(root, name, drawn, clean[i], found, mask.float(), phase)
-    return Path(root)
-
-
-def _check_counts(count: int, tests: int, seed: int) -> None:
-    if count < 1 or tests < 1:
-        raise ValueError(f"count is {count}, tests is {tests}: expected at least 1 each")
-    if not 0 <= seed < _FIRST_TEST:
-        raise ValueError(f"seed is {seed}: the files are trained on, expected 0 to 9,999,998")
 
 
 def _views_of(model: str, views: Tensor) -> tuple[int, int]:

@@ -274,4 +274,6 @@ def read_joints(path: str | Path, count: int) -> Tensor | None:
         if not number or not abs(value) < 1e6:  # NaN compares false and is refused here as well
             raise ValueError(f"{path}: number {place % 3} of joint {place // 3} is {value!r}")
     points = torch.tensor(numbers, dtype=torch.float32).reshape(count, 3)[:, :2]
-    return torch.where((points == 0).any(-1, keepdim=True), kp.MISSING, points)
+    there = (points != 0).all(-1, keepdim=True)
+    points = torch.where(points == kp.MISSING, kp.MISSING - 1e-3, points)  # off the picture
+    return torch.where(there, points, kp.MISSING)
