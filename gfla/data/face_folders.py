@@ -38,8 +38,8 @@ class FaceVideo(ClipFolders):
 
     Raises:
         FileNotFoundError: a folder, a frame or a file of landmarks is not there.
-        ValueError: landmarks do not follow their format; the message names file and line. Files of
-            landmarks are read with the frames, not beforehand.
+        ValueError: another phase; or, when a frame is read, landmarks that do not follow their
+            format: the message names file and line.
     """
 
     def __init__(

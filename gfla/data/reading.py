@@ -111,7 +111,7 @@ def folder(path: Path, layout: str) -> Path:
         FileNotFoundError: it is not there.
     """
     if not path.is_dir():
-        raise FileNotFoundError(f"no folder {path}: expected {layout}; see data/README.md")
+        raise FileNotFoundError(f"no folder {path}: expected {layout}")
     return path
 
 

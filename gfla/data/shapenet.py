@@ -82,8 +82,7 @@ class ShapeNet(Dataset):
             if not path.is_file():
                 raise FileNotFoundError(
                     f"no file {path}: expected {self.root} to hold data_{kind}.hdf5 with groups "
-                    f"<model>_<azimuth>_<elevation>, and id_{kind}_{phase}.txt that lists them; "
-                    "see data/README.md"
+                    f"<model>_<azimuth>_<elevation>, and id_{kind}_{phase}.txt that lists them"
                 )
         self._handle: tuple[int, Any] | None = None  # process, open file: not shared by a fork
         self.views = _read_list(self.list)
