@@ -10,10 +10,13 @@ the picture, and must be given one before a convolutional network can use it. Th
     "canvas"      a learned map for every code, with a place of its own for everything it says,
                   and no norm before it has met the picture. This cure is ours.
 
-Both have the same two halves: what meets F's lowest features, and what begins G's target features.
+Both have the same entrances: what meets F's lowest features, what begins G's target features, and
+what stands beside the source's picture in the two ways of the ablation that have no F.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -146,7 +149,50 @@ class CanvasStart(nn.ModuleDict):
         initialise(self["second"], gain=0.2)
 
 
-CODES = {"published": (TiledDifference, TiledStart), "canvas": (CanvasOfBoth, CanvasStart)}
+class TiledBeside(Tile):
+    """The source's view beside its picture, where no F knows it: a tile of the code.
+
+    Args: view_channels; low, the common call's, unused; size (H, W).
+    """
+
+    def __init__(self, view_channels: int, low: tuple[int, int], size: tuple[int, int]) -> None:
+        super().__init__(size)
+
+    def begin(self) -> None:
+        """It has nothing to begin with."""
+
+
+class CanvasBeside(nn.Module):
+    """The source's view beside its picture, where no F knows it: a canvas, enlarged.
+
+    Args: view_channels; low (h, w) of the canvas; size (H, W).
+    Args of forward: code (B, K, 1, 1).  Returns (B, K, H, W).
+    """
+
+    def __init__(self, view_channels: int, low: tuple[int, int], size: tuple[int, int]) -> None:
+        super().__init__()
+        self.canvas = Canvas(view_channels, view_channels, low)
+        self.size = size
+
+    def begin(self) -> None:
+        self.canvas.begin()
+
+    def forward(self, code: View) -> Features:
+        return F.interpolate(self.canvas(code), self.size, mode="bilinear")  # (B, K, H, W)
+
+
+class Entrances(NamedTuple):
+    """Where a code enters, by a class each."""
+
+    meeting: type[nn.Module]  # F's lowest features
+    start: type[nn.ModuleDict]  # f_t
+    beside: type[nn.Module]  # the source's picture, in the ways that have no F
+
+
+CODES = {
+    "published": Entrances(TiledDifference, TiledStart, TiledBeside),
+    "canvas": Entrances(CanvasOfBoth, CanvasStart, CanvasBeside),
+}
 
 # Our names → the published ones, beside those that all generators have (docs/spec.md section 10).
 PUBLISHED = (

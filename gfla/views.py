@@ -17,7 +17,7 @@ from gfla.inputs import check_shape, check_values
 from gfla.renderer import Renderer
 from gfla.sampling import warp
 from gfla.types import Image, Output, View
-from gfla.view_codes import CODES
+from gfla.view_codes import CODES, Entrances
 
 KERNEL_SIZES = {2: 5, 3: 3}  # the paper's, for 256×256
 
@@ -58,9 +58,10 @@ class ViewFlowEstimator(FlowNet):
         code: str = "published",
     ) -> None:
         super().__init__(image_channels, base, cap, depth, levels, mask_start)
-        meeting, _ = _code(code)
         lowest = width(depth, base, cap)
-        self.cat = meeting(lowest, view_channels, base, _divided(size, depth, "flow_depth"))
+        self.cat = _entrances(code).meeting(
+            lowest, view_channels, base, _divided(size, depth, "flow_depth")
+        )
         initialise(self.cat)
         self.cat.begin()
 
@@ -186,27 +187,30 @@ class Views(_OfViews):
             "true_colors": true_colors,
             "code": code,
         }
-        way = WAYS[attention]
-        self.flow = NoFlow()
+        way, enter = WAYS[attention], _entrances(code)
+        low = _divided(self.size, depth + 2, "depth, and two doublings before it,")
+        self.flow, self.beside = NoFlow(), None
         if way.guided:
             self.flow = ViewFlowEstimator(
                 self.size, image_channels, view_channels, flow_base, flow_cap, flow_depth,
                 tuple(kernel_sizes), mask_start, code,
             )  # fmt: skip
-        _, start = _code(code)
-        low = _divided(self.size, depth + 2, "depth, and two doublings before it,")
+        else:
+            self.beside = enter.beside(view_channels, low, self.size)
+            self.beside.begin()
+        start = enter.start(view_channels, base, width(depth, base, cap), low)
         self.renderer = Renderer(
             image_channels, view_channels, base, cap, depth, kernel_sizes, hidden, way,
-            true_colors, mask_start, start(view_channels, base, width(depth, base, cap), low),
+            true_colors, mask_start, start,
         )  # fmt: skip
-        self.renderer.target_encoder.begin()
+        start.begin()
 
     def forward(self, source: Image, source_view: View, target_view: View) -> Output:
         self._check_shapes(source, source_view, target_view)
         flows, masks = self.flow(source, source_view, target_view)
         known = source
-        if not self.renderer.guided:
-            known = torch.cat([source, source_view.expand(-1, -1, *self.size)], 1)
+        if self.beside is not None:
+            known = torch.cat([source, self.beside(source_view)], 1)
         return Output(*self.renderer(known, target_view, flows, masks))
 
 
@@ -278,7 +282,7 @@ def _plain(size, kernel_sizes) -> tuple[tuple[int, int], dict[int, int]]:
     return (int(size[0]), int(size[1])), sizes
 
 
-def _code(name: str) -> tuple[type, type]:
+def _entrances(name: str) -> Entrances:
     if name not in CODES:
         raise ValueError(f"code is {name!r}: choose one of {sorted(CODES)}")
     return CODES[name]

@@ -1,0 +1,297 @@
+"""View synthesis: parity, how a code of the view gets in, what is refused, appearance flow."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import oracle
+import pytest
+import torch
+
+from gfla.attention import WAYS
+from gfla.checkpoint import published_name
+from gfla.flow import upsample_flow
+from gfla.sampling import warp
+from gfla.types import Output
+from gfla.view_codes import CODES, PUBLISHED
+from gfla.views import AppearanceFlow, ViewFlowEstimator, Views
+
+SIZE = (32, 64)
+FLOW = {"kernel_sizes": {1: 2, 2: 3}, "flow_base": 4, "flow_cap": 8, "flow_depth": 4}
+SMALL = FLOW | {"base": 4, "cap": 8, "depth": 2, "hidden": 4}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def code(*azimuths: int, elevation: int = 0) -> torch.Tensor:
+    """One-hot views, (B, 21, 1, 1)."""
+    views = torch.zeros(len(azimuths), 21, 1, 1)
+    views[range(len(azimuths)), list(azimuths)] = 1
+    views[:, 18 + elevation] = 1
+    return views
+
+
+def inputs() -> dict[str, torch.Tensor]:
+    return {
+        "source": torch.rand(2, 3, *SIZE) * 2 - 1,
+        "source_view": code(0, 4),
+        "target_view": code(3, 17, elevation=2),
+    }
+
+
+def count(network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+# ---- the published layout ------------------------------------------------------------------------
+
+
+def published(name: str) -> str:
+    for ours, theirs in PUBLISHED:
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return published_name(name)
+
+
+@pytest.fixture(scope="module")
+def papers() -> Views:
+    return Views().eval()
+
+
+def test_parameters_of_the_papers_model_and_of_its_first_stage(papers):
+    assert count(papers) == 14_341_323
+    assert count(papers.flow) == 7_991_286
+
+
+def test_our_names_and_the_published_ones_are_the_same_set(papers):
+    whole = papers.state_dict()
+    flow = {f"flow.{name}": tensor for name, tensor in papers.flow.state_dict().items()}
+    for network, own in (("ShapeNetGenerator", whole), ("ShapeNetFlowNetGenerator", flow)):
+        theirs = {
+            entry["key"]: tuple(entry["shape"])
+            for entry in oracle.keys(network)
+            if "alias_of" not in entry
+        }
+        assert {published(name): tuple(own[name].shape) for name in own} == theirs
+
+
+def test_parity_of_the_whole_generator(papers):
+    golden = oracle.arrays("shapenet_generator256")
+    weights = oracle.weights("ShapeNetGenerator", 3)
+    papers.load_state_dict({name: weights[published(name)] for name in papers.state_dict()})
+    views = [torch.from_numpy(golden[key]) for key in ("code1", "code2")]
+    with torch.no_grad():
+        output = papers(oracle.picture(golden["source_u8"]), *views)
+    oracle.compare(output.image, golden["img_gen"])
+    for i in (0, 1):
+        oracle.compare(output.flows[i], golden[f"flow{i}"], relative=True)
+        oracle.compare(output.masks[i], golden[f"mask{i}"])
+
+
+# ---- how a code gets in --------------------------------------------------------------------------
+
+
+def spread(block: torch.nn.Module, network: torch.nn.Module, *given) -> float:
+    """How far the outputs of a block go apart over the batch, beside their own size."""
+    heard = []
+    handle = block.register_forward_hook(lambda *args: heard.append(args[2]))
+    with torch.no_grad():
+        network(*given)
+    handle.remove()
+    return ((heard[0] - heard[0][:1]).abs().max() / heard[0].abs().max()).item()
+
+
+@pytest.mark.parametrize(("how", "hears"), [("published", False), ("canvas", True)])
+def test_instance_norm_silences_a_published_code_and_not_a_canvas(how, hears):
+    """The main branch of the first block, asked for three views: norm of a constant is zero."""
+    model = Views(SIZE, **SMALL, code=how)
+    for parameter in model.parameters():  # weights of no particular kind, biases included
+        torch.nn.init.normal_(parameter, std=0.3)
+    first = model.renderer.target_encoder["first"]
+    source, source_view, views = torch.zeros(3, 3, *SIZE), code(0, 0, 0), code(3, 9, 14)
+    assert (spread(first.model, model, source, source_view, views) > 0.05) == hears
+    assert spread(first.shortcut, model, source, source_view, views) > 0.05
+
+
+@pytest.mark.parametrize("how", CODES)
+def test_flow_and_picture_depend_on_both_views_and_on_the_source(how):
+    model = Views(SIZE, **SMALL, code=how)
+    given = inputs()
+    before = model(**given)
+    others = {"source": given["source"].flip(3), "source_view": code(7, 8)}
+    for name, other in (others | {"target_view": code(9, 1)}).items():
+        after = model(**(given | {name: other}))
+        assert not torch.equal(after.flows[-1], before.flows[-1]), name
+        assert not torch.equal(after.image, before.image), name
+
+
+def test_an_untrained_canvas_turns_the_flow_where_a_published_code_hardly_does():
+    """One picture, three target views: how much of the flow they change before any training."""
+    shares = {}
+    for how in CODES:
+        torch.manual_seed(0)
+        estimator = ViewFlowEstimator((64, 64), base=16, cap=64, depth=4, levels=(1,), code=how)
+        source = (torch.rand(1, 3, 64, 64) * 2 - 1).expand(3, -1, -1, -1)
+        head = estimator.head["1"].flow
+        shares[how] = spread(head, estimator, source, code(0, 0, 0), code(2, 7, 12))
+    assert shares["canvas"] > 0.1
+    assert shares["published"] < 0.02
+
+
+def test_an_untrained_canvas_is_as_loud_as_the_source_that_it_is_blended_with():
+    """Else one would drown the other, and no norm stands between to make up for it."""
+    renderer = Views((64, 64), {3: 3}, base=32, cap=128, code="canvas", true_colors=True).renderer
+    features, known = code(1, 5, 13), torch.rand(3, 3, 64, 64) * 2 - 1
+    for block in renderer.target_encoder.values():
+        features = block(features)
+    for block in renderer.source_encoder.values():
+        known = block(known)
+    assert features.shape == known.shape
+    assert 0.3 < (features.std() / known.std()).item() < 3
+
+
+@pytest.mark.parametrize("how", CODES)
+def test_every_parameter_trains(how):
+    model = Views(SIZE, **SMALL, code=how)
+    output = model(**inputs())
+    sum(x.square().sum() for x in (output.image, *output.flows, *output.masks)).backward()
+    assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
+
+
+# ---- the whole model -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", CODES)
+def test_forward_is_f_then_g(how):
+    model, given = Views(SIZE, **SMALL, code=how), inputs()
+    output = model(**given)
+    assert isinstance(output, Output)
+    flows, masks = model.flow(**given)
+    expected = model.renderer(given["source"], given["target_view"], flows, masks)
+    assert torch.equal(output.image, expected.image)
+    assert all(torch.equal(a, b) for a, b in zip(output.flows, flows, strict=True))
+    assert [tuple(flow.shape) for flow in output.flows] == [(2, 2, 8, 16), (2, 2, 16, 32)]
+    assert [tuple(mask.shape) for mask in output.masks] == [(2, 1, 8, 16), (2, 1, 16, 32)]
+    assert [weights.shape[1] for weights in output.weights] == [9, 4]
+
+
+@pytest.mark.parametrize("attention", WAYS)
+def test_all_four_ways_know_the_source_s_view(attention):
+    """As a canvas: the source encoder's first norm would silence a tile of it as well."""
+    model, given = Views(SIZE, **SMALL, attention=attention, code="canvas"), inputs()
+    image = model(**given).image
+    assert image.shape == given["source"].shape
+    assert not torch.equal(model(**(given | {"source_view": code(7, 8)})).image, image)
+
+
+def test_the_published_code_of_the_source_is_lost_where_no_flow_estimator_knows_it():
+    model, given = Views(SIZE, **SMALL, attention="baseline"), inputs()
+    image = model(**given).image
+    assert image.shape == given["source"].shape
+    other = model(**(given | {"source_view": code(7, 8)})).image
+    torch.testing.assert_close(other, image, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [Views, AppearanceFlow])
+def test_a_model_is_rebuilt_from_its_arguments_through_json(kind):
+    arguments = SMALL if kind is Views else FLOW
+    model = kind(SIZE, **arguments, mask_start=0.9, code="canvas").eval()
+    again = kind(**json.loads(json.dumps(model.arguments))).eval()
+    assert again.arguments == model.arguments
+    again.load_state_dict(model.state_dict())
+    given = inputs()
+    assert torch.equal(model.render(**given), again.render(**given))
+
+
+def test_masks_begin_where_they_are_told_to():
+    for mask in Views(SIZE, **SMALL, mask_start=0.9, code="canvas")(**inputs()).masks:
+        torch.testing.assert_close(mask, torch.full_like(mask, 0.9), atol=2e-3, rtol=0)
+
+
+# ---- plain appearance flow -----------------------------------------------------------------------
+
+
+def test_appearance_flow_is_the_picture_moved_by_the_finest_flow():
+    model, given = AppearanceFlow(SIZE, **FLOW, code="canvas"), inputs()
+    head = model.flow.head["1"].flow
+    torch.nn.init.constant_(head.bias, 0.75)  # pixels at level 1: 1.5 of the picture's
+    output = model(**given)
+    assert torch.equal(output.image, warp(given["source"], upsample_flow(output.flows[-1], SIZE)))
+    left, right = given["source"][:, :, 3:-1, 3:-1], given["source"][:, :, 3:-1, 4:]
+    below, corner = given["source"][:, :, 4:, 3:-1], given["source"][:, :, 4:, 4:]
+    mean = (left + right + below + corner) / 4  # 1.5 to the right and 1.5 down, from 2 before
+    torch.testing.assert_close(output.image[:, :, 2:-2, 2:-2], mean, atol=0.02, rtol=0)
+    assert output.masks == output.weights == ()
+    assert len(output.flows) == 2
+
+
+def test_gradients_reach_appearance_flow_through_its_picture():
+    model = AppearanceFlow(SIZE, **FLOW, code="canvas")
+    model(**inputs()).image.square().mean().backward()
+    assert model.flow.head["1"].flow.weight.grad.abs().max() > 0
+    assert model.flow.cat.canvas.mix.weight.grad.abs().max() > 0
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[Views, AppearanceFlow])
+def model(request):
+    return request.param(SIZE, **(SMALL if request.param is Views else FLOW))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"source": torch.zeros(2, 3, 64, 64)}, ValueError, "expected (B, 3, 32, 64): this model"),
+        ({"source": torch.zeros(2, 1, *SIZE)}, ValueError, "source has shape (2, 1, 32, 64), exp"),
+        ({"source": torch.zeros(2, 3, *SIZE).byte()}, TypeError, "bytes / 127.5 - 1"),
+        ({"source_view": code(1)}, ValueError, "source_view has shape (1, 21, 1, 1), expected (2,"),
+        ({"target_view": code(1, 2)[:, :18]}, ValueError, "expected (2, 21, 1, 1)"),
+        ({"target_view": code(1, 2)[..., 0, 0]}, ValueError, "target_view has shape (2, 21)"),
+        ({"target_view": code(1, 2).long()}, TypeError, "target_view is torch.int64"),
+    ],
+)
+def test_wrong_shapes_are_refused_by_name(model, change, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        model(**(inputs() | change))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("source", 255.0, "values from 255 to 255, expected [-1, 1]"),
+        ("source", float("nan"), "source holds values that are not finite"),
+        ("target_view", float("inf"), "target_view holds values that are not finite"),
+        ("target_view", 2.0, "target_view has values from 2 to 2, expected one-hot azimuth"),
+        ("source_view", 0.0, "source_view has values from 0 to 0, expected one-hot azimuth"),
+    ],
+)
+def test_render_refuses_values_that_no_picture_or_view_has(model, name, value, message):
+    given = inputs()
+    assert torch.equal(model.render(**given), model(**given).image)
+    assert not model.render(**given).requires_grad
+    given[name] = torch.full_like(given[name], value)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.render(**given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"code": "silent"}, "code is 'silent': choose one of ['canvas', 'published']"),
+        ({"attention": "none"}, "attention is 'none': choose one of"),
+        ({"size": (48, 64), "flow_depth": 5}, "flow_depth asks for multiples of 32 on each side"),
+        ({"size": (40, 64)}, "size is (40, 64): depth, and two doublings before it, asks for mul"),
+        ({"size": (48, 48), "depth": 3}, "and two doublings before it, asks for multiples of 32"),
+        ({"size": (16, 16)}, "larger than 16×16"),
+        ({"kernel_sizes": {3: 3}}, "levels 1 to 2"),
+    ],
+)
+def test_models_that_cannot_be_are_refused(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Views(**(SMALL | {"size": SIZE} | change))
