@@ -175,7 +175,9 @@ def page(stops: Mapping[str, Mapping[str, np.ndarray]], what: str, start: int = 
         steady.append(label)
     held = "".join(_img(first[label], label) for label in steady)
     moving = "".join(_stop(name, pictures, steady) for name, pictures in stops.items())
-    told = f"{escape(what)}; from left to right: {escape(', '.join(labels[0]))}"
+    repeated = ", ".join(labels[0][len(steady) :])
+    shown = f"{', '.join(steady)}; at every stop: {repeated}" if steady else repeated
+    told = f"{escape(what)}; from left to right: {escape(shown)}"
     digest = ledger.digest(held + moving)
     script = Path(__file__).with_name("sheet_slider.js").read_text(encoding="utf-8")
     script = script.replace("DIGEST", digest).replace("SIDE", str(_SIDE))

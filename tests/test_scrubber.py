@@ -122,6 +122,7 @@ def pictured(img):
 def test_a_page_of_frames_holds_every_frame(clips):
     box = tree(scrubber.frame_page(clips, fps=12, start=2).data)
     assert box.get("data-start") == "2" and box.get("data-what") == "frame"
+    assert box.find("p").text == "frame; from left to right: ours, truth"
     stops = list(box.iter("span"))
     assert [stop.get("title") for stop in stops][3] == "t = 3 of 4, 0.25 s" and len(stops) == 5
     for t, stop in enumerate(stops):
@@ -141,7 +142,7 @@ def test_a_page_of_azimuths_holds_the_source_once():
     (source,) = [img for img in box.iter("img") if img not in inside]
     assert source.get("alt") == "source" and len(inside) == 2 * 18
     np.testing.assert_array_equal(pictured(source), np.full((8, 8, 3), 128))
-    assert "source, ours, truth" in box.find("p").text
+    assert box.find("p").text.endswith("left to right: source; at every stop: ours, truth")
 
 
 def test_a_picture_that_stands_still_behind_a_moving_one_is_not_torn_out_of_its_place():
