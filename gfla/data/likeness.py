@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gfla.data import heads
+from gfla.data import expressions
 from gfla.data.body import Draw
-from gfla.data.heads import Anatomy
+from gfla.data.expressions import Anatomy
 
 SKINS = ((0.96, 0.80, 0.69), (0.90, 0.71, 0.57), (0.78, 0.58, 0.43), (0.60, 0.41, 0.29),
          (0.42, 0.28, 0.21))  # fmt: skip
@@ -83,16 +83,13 @@ def paint(who: Anatomy, colors: Likeness, layer: int, u: Tensor, v: Tensor) -> T
 
     Args:
         who, colors: the head and its colours.
-        layer: index into `heads.LAYERS`, not BACKDROP.
+        layer: index into `expressions.LAYERS`, not BACKDROP.
         u, v: (N,) coordinates on it.
 
     Returns:
         (N, 3) in [0, 1].
     """
-    painter = {
-        heads.BEHIND: _behind, heads.TORSO: _torso, heads.EAR: _ear, heads.SKIN: _skin,
-        heads.EYE: _eye, heads.MOUTH: _mouth, heads.HAIR: _hair, heads.GLASSES: _glasses,
-    }[layer]  # fmt: skip
+    painter = _PAINTERS[expressions.LAYERS[layer]]
     return painter(who, colors, u, v).clamp(0, 1)
 
 
@@ -167,7 +164,7 @@ def _lips(who: Anatomy, colors: Likeness, color: Tensor, a: Tensor, b: Tensor) -
     t = a / who.mouth_width
     arch = (1 - t * t).clamp(min=0)
     bow = 1 - 0.35 * torch.exp(-((t / 0.18) ** 2))  # Cupid's bow
-    s = b - heads.MOUTH_ROW
+    s = b - expressions.MOUTH_ROW
     height = torch.where(s < 0, 0.8 * who.lip * arch**0.6 * bow, who.lip * arch**0.5)
     color = _over(color, colors.skin * 0.75, 0.5 * _on((s - 1.6 * who.lip).abs() - 0.02) *
                   _on(a.abs() - 0.16, 0.1))  # fmt: skip
@@ -184,7 +181,7 @@ def _eyes(who: Anatomy, colors: Likeness, color: Tensor, a: Tensor, b: Tensor) -
     """Lids, lashes and brows; the eye itself lies beneath."""
     t = (a.abs() - who.eye_gap) / who.eye_width
     within = (t.abs() < 1.05)[:, None]
-    s = b - (heads.EYE_ROW + 0.04 + who.slant * t)
+    s = b - (expressions.EYE_ROW + 0.04 + who.slant * t)
     lid = _on((s + 0.06).abs() - 0.06) * within
     color = _over(color, colors.skin * 0.85, 0.6 * lid)
     lash = _on((s + 0.016).abs() - 0.022) * within
@@ -192,14 +189,14 @@ def _eyes(who: Anatomy, colors: Likeness, color: Tensor, a: Tensor, b: Tensor) -
     lower = _on((s - 0.008).abs() - 0.008) * within
     color = _over(color, colors.skin * 0.55, 0.7 * lower)
     t = (a.abs() - who.eye_gap) / (who.eye_width * 1.25)
-    middle = heads.BROW_ROW + who.brow_arch * (t - 0.25) ** 2 - 0.02
+    middle = expressions.BROW_ROW + who.brow_arch * (t - 0.1) ** 2 - 0.02
     thick = 0.042 * (1 - 0.45 * (t + 0.2).clamp(min=0))
     brow = _on((b - middle).abs() - thick) * _on((t.abs() - 1) * 0.2)
     return _over(color, colors.hair * 0.75, 0.95 * brow)
 
 
 def _eye(who: Anatomy, colors: Likeness, u: Tensor, v: Tensor) -> Tensor:
-    x, y = (u.abs() - who.eye_gap) * who.width, v - heads.EYE_ROW
+    x, y = (u.abs() - who.eye_gap) * who.width, v - expressions.EYE_ROW
     side = u.sign()
     radius = (x * x + y * y).sqrt()
     white = torch.tensor([0.96, 0.95, 0.94], device=u.device).expand(len(u), 3)
@@ -211,7 +208,7 @@ def _eye(who: Anatomy, colors: Likeness, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _mouth(who: Anatomy, colors: Likeness, a: Tensor, b: Tensor) -> Tensor:
-    s = b - heads.MOUTH_ROW
+    s = b - expressions.MOUTH_ROW
     color = torch.tensor([0.28, 0.07, 0.08], device=a.device).expand(len(a), 3)
     tongue = ((a / 0.22) ** 2 + ((s - 0.27) / 0.13) ** 2).sqrt() - 1
     color = _over(color, torch.tensor([0.76, 0.36, 0.38], device=a.device), _on(tongue * 0.15))
@@ -254,3 +251,9 @@ def _torso(who: Anatomy, colors: Likeness, u: Tensor, v: Tensor) -> Tensor:
 
 def _glasses(who: Anatomy, colors: Likeness, u: Tensor, v: Tensor) -> Tensor:
     return colors.frame.expand(len(u), 3)
+
+
+_PAINTERS = {
+    "hair behind": _behind, "torso": _torso, "ear": _ear, "skin": _skin,
+    "eye": _eye, "mouth": _mouth, "hair": _hair, "glasses": _glasses,
+}  # fmt: skip

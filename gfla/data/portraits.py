@@ -10,13 +10,15 @@ import math
 import torch
 from torch import Tensor
 
-from gfla.data import heads
+from gfla.data import expressions
 from gfla.data.body import Draw
+from gfla.data.expressions import Anatomy, Bearing, draw_anatomy
 from gfla.data.faces import POINTS, structure
-from gfla.data.heads import Anatomy, Bearing, Head, draw_anatomy
+from gfla.data.heads import Head
 from gfla.data.likeness import Likeness, draw_likeness, paint
 
 FINE = 2  # samples along each side of a pixel
+SAME = 0.02  # radians (or half heights) within which two points are the same
 SEAM = 1e-3  # radians beside the closed seam that a lid's or a lip's edge comes from
 
 
@@ -103,7 +105,7 @@ def _clip(draw: Draw, frames: int, size: tuple[int, int], noise: float) -> dict[
         "reference_visible": reference_visible,
         "previous_flow": previous_flow,
         "previous_visible": previous_visible,
-        "foreground": (layer[1:] != heads.BACKDROP).float().view(frames, 1, *size),
+        "foreground": (layer[1:] != expressions.BACKDROP).float().view(frames, 1, *size),
     }
 
 
@@ -145,7 +147,7 @@ def draw_bearing(draw: Draw, frames: int, size: tuple[int, int]) -> Bearing:
 def landmarks(head: Head) -> Tensor:
     """The 68 key points of a head in the iBUG order: (F, 68, 2) as (x, y) pixels."""
     rest = _resting_landmarks(head.who).expand(len(head.now.x), -1, -1)
-    skin = torch.full(rest.shape[:2], heads.SKIN, device=rest.device)
+    skin = torch.full(rest.shape[:2], expressions.SKIN, device=rest.device)
     points = head.place(skin, rest)
     angle = torch.linspace(-1.5, 1.5, 17, device=rest.device).expand(len(rest), -1)
     x, y = 0.985 * angle.sin(), 0.985 * angle.cos()
@@ -160,7 +162,7 @@ def _resting_landmarks(who: Anatomy) -> Tensor:
     brow = torch.stack(
         (
             who.eye_gap + 1.25 * who.eye_width * t,
-            heads.BROW_ROW + who.brow_arch * (t - 0.25) ** 2 - 0.02,
+            expressions.BROW_ROW + who.brow_arch * (t - 0.1) ** 2 - 0.02,
         ),
         1,
     )
@@ -170,7 +172,7 @@ def _resting_landmarks(who: Anatomy) -> Tensor:
     )
     t = torch.tensor([-1, -0.4, 0.4, 1, 0.4, -0.4], device=device)  # inner corner, above, outer
     side = torch.tensor([-1, -1, -1, -1, 1, 1], device=device)
-    seam = heads.EYE_ROW + 0.04 + who.slant * t
+    seam = expressions.EYE_ROW + 0.04 + who.slant * t
     eye = torch.stack((who.eye_gap + who.eye_width * t * 0.99, seam + SEAM * side), 1)
     right = eye[[3, 2, 1, 0, 5, 4]]  # the right eye is at the viewer's left: outer corner first
     mirror = torch.tensor([-1.0, 1.0], device=device)
@@ -192,7 +194,7 @@ def _resting_lips(who: Anatomy) -> Tensor:
     inner_side = torch.tensor([-1, -1, -1, -1, -1, 1, 1, 1], device=device)
     t = torch.cat((upper, lower, inner)) * 0.99
     away = torch.cat((over, under, SEAM * inner_side))
-    return torch.stack((who.mouth_width * t, heads.MOUTH_ROW + away), 1)
+    return torch.stack((who.mouth_width * t, expressions.MOUTH_ROW + away), 1)
 
 
 def correspond(
@@ -212,13 +214,13 @@ def correspond(
     end = Head(head.who, Bearing(*(value[there] for value in head.now)))
     centres = _centres(size, len(here), head.now.x.device)
     layer, coordinates = start.look(centres)
-    solid = layer != heads.BACKDROP
+    solid = layer != expressions.BACKDROP
     places = end.place(layer, coordinates)
     found, again = end.look(places)
     height, width = size
     x, y = places.unbind(-1)
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-    same = (found == layer) & ((again - coordinates).abs().amax(-1) < heads.SAME)
+    same = (found == layer) & ((again - coordinates).abs().amax(-1) < SAME)
     flow = (places - centres) * solid[..., None]
     visible = solid & inside & same
     return (
@@ -239,7 +241,7 @@ def _pictures(head: Head, likeness: Likeness, backdrop: Tensor, size: tuple[int,
     pictures = len(head.now.x)
     layer, coordinates = head.look(_centres(size, pictures, backdrop.device, FINE))
     color = backdrop.expand(pictures, -1, -1).clone()  # (F, P, 3)
-    for index in range(1, len(heads.LAYERS)):
+    for index in range(1, len(expressions.LAYERS)):
         where = (layer == index).nonzero(as_tuple=True)
         u, v = coordinates[where].unbind(-1)
         color[where] = paint(head.who, likeness, index, u, v)
