@@ -113,7 +113,7 @@ class TemporalDiscriminator(nn.Module):
             }
         )
         c[volumes] *= frames - 2 * volumes  # the frames left become channels
-        self.encoder = nn.ModuleDict(
+        self.plane = nn.ModuleDict(
             {str(k): ResBlockEncoder(c[k - 1], c[k]) for k in range(volumes + 1, depth + 1)}
         )
         self.score = nn.Sequential(nn.LeakyReLU(SLOPE), SpectralConv2d(c[depth], 1, 1))
@@ -134,6 +134,6 @@ class TemporalDiscriminator(nn.Module):
         for block in self.volume.values():
             features = block(features)  # half the size, T − 2
         features = features.flatten(1, 2)  # (B, c·t, h, w)
-        for block in self.encoder.values():
+        for block in self.plane.values():
             features = block(features)  # half the size
         return self.score(features)  # (B, 1, H/2^depth, W/2^depth)

@@ -16,11 +16,9 @@ from gfla.flow import FlowEstimator, NoFlow
 from gfla.inputs import check_shapes, check_values
 from gfla.renderer import Renderer
 from gfla.types import Image, Output, Pose
+from gfla.views import AppearanceFlow, Views
 
-TASKS = {  # the paper's size of picture, and side n of the attended patch by level
-    "fashion": {"size": (256, 256), "kernel_sizes": {2: 5, 3: 3}},
-    "market": {"size": (128, 64), "kernel_sizes": {2: 3}},
-}
+PATCHES = {2: 5, 3: 3}  # the paper's side n of the attended patch by level, for 256×256
 
 
 class GFLA(nn.Module):
@@ -77,7 +75,7 @@ class GFLA(nn.Module):
         super().__init__()
         if attention not in WAYS:
             raise ValueError(f"attention is {attention!r}: choose one of {sorted(WAYS)}")
-        kernel_sizes = TASKS["fashion"]["kernel_sizes"] if kernel_sizes is None else kernel_sizes
+        kernel_sizes = PATCHES if kernel_sizes is None else kernel_sizes
         # JSON, through which these arguments travel with the weights, knows text keys only
         kernel_sizes = {int(level): int(n) for level, n in dict(kernel_sizes).items()}
         self.size = (int(size[0]), int(size[1]))
@@ -153,16 +151,26 @@ class GFLA(nn.Module):
         check_shapes(inputs, 2 ** max(arguments["flow_depth"], arguments["depth"]), self.size)
 
 
-KINDS = {"GFLA": GFLA, "Animation": Animation}  # what a file of weights may hold
+Model = GFLA | Views | AppearanceFlow | Animation
+KINDS = {kind.__name__: kind for kind in (GFLA, Views, AppearanceFlow, Animation)}
+TASKS = {  # the paper's models, beside what is their class's default
+    "fashion": (GFLA, {}),
+    "market": (GFLA, {"size": (128, 64), "kernel_sizes": {2: 3}}),
+    "shapenet": (Views, {}),
+    "face": (Animation, {"pose_channels": 16, "flows": "one"}),
+    "dance": (Animation, {}),
+}
 
 
-def build(name: str = "full", task: str = "fashion") -> GFLA:
+def build(name: str = "full", task: str = "fashion") -> Model:
     """An untrained model at the paper's size.
 
     Args:
         name: "full", or one of the ablation: "bilinear", "global", "baseline". These are as much
-            wider as makes up for the parts that they lack, see `even`.
-        task: "fashion" (DeepFashion, 256×256) or "market" (Market-1501, 128×64).
+            wider as makes up for the parts that they lack, see `even`. The last two are not there
+            for "face" and "dance".
+        task: "fashion" (DeepFashion, 256×256), "market" (Market-1501, 128×64), "shapenet" (objects
+            from another side), "face" or "dance" (clips), each 256×256.
 
     Returns:
         The model, in training mode, initialised as docs/spec.md 4.9 says.
@@ -170,15 +178,21 @@ def build(name: str = "full", task: str = "fashion") -> GFLA:
     Raises:
         ValueError: another name or task; the message lists what there is.
 
-    >>> model = build("full", "market")
-    >>> f"{parameters(model):,}"
-    '12,926,471'
+    >>> for task in TASKS:
+    ...     with torch.device("meta"):  # shapes alone
+    ...         print(f"{task:8} {parameters(build('full', task)):,}")
+    fashion  14,047,395
+    market   12,926,471
+    shapenet 14,341,323
+    face     16,906,667
+    dance    23,510,195
     """
     if name not in WAYS:
         raise ValueError(f"there is no model {name!r}: choose one of {sorted(WAYS)}")
     if task not in TASKS:
         raise ValueError(f"there is no task {task!r}: choose one of {sorted(TASKS)}")
-    return GFLA(**even(TASKS[task] | {"attention": name}))
+    kind, arguments = TASKS[task]
+    return kind(**even(arguments | {"attention": name}, kind))
 
 
 def parameters(model: nn.Module) -> int:
@@ -186,7 +200,7 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def even(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def even(arguments: Mapping[str, Any], kind: type[nn.Module] = GFLA) -> dict[str, Any]:
     """The same arguments with a renderer as wide as makes the model as large as the full one.
 
     A model without flow estimator would be about half as large, and a comparison with it would
@@ -194,10 +208,14 @@ def even(arguments: Mapping[str, Any]) -> dict[str, Any]:
     parameters that is nearest; the flow estimator, where there is one, stays as it is.
 
     Args:
-        arguments: of `GFLA`; "attention" names the way.
+        arguments: of `kind`; "attention" names the way.
+        kind: class of the model.
 
     Returns:
-        Arguments of `GFLA`, those of "full" unchanged.
+        Arguments of `kind`, those of "full" unchanged.
+
+    Raises:
+        ValueError: a way that this class does not have.
 
     >>> even({"attention": "bilinear"})
     {'attention': 'bilinear', 'base': 72, 'cap': 576}
@@ -206,14 +224,14 @@ def even(arguments: Mapping[str, Any]) -> dict[str, Any]:
     name = arguments.get("attention", "full")
     if name == "full":
         return arguments
-    defaults = inspect.signature(GFLA).parameters
+    defaults = inspect.signature(kind).parameters
     base = arguments.get("base", defaults["base"].default)
     cap = arguments.get("cap", defaults["cap"].default)
 
     def count(base_: int, name: str) -> int:
         wide = {"base": base_, "cap": base_ * cap // base, "attention": name}
         with torch.device("meta"):  # shapes alone: no memory, no dice
-            return parameters(GFLA(**arguments | wide))
+            return parameters(kind(**arguments | wide))
 
     wanted = count(base, "full")
     wider = base
@@ -223,11 +241,11 @@ def even(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return arguments | {"base": best, "cap": best * cap // base}
 
 
-def load(name: str = "people") -> GFLA:
+def load(name: str = "people") -> Model:
     """The trained model that ships with the project under this name.
 
     Args:
-        name: of a file in `data/weights`, without its ending.
+        name: of a file in `data/weights`, without its ending: "people", "views", "video", …
 
     Returns:
         The model in eval mode, on the CPU.
@@ -246,7 +264,7 @@ def load(name: str = "people") -> GFLA:
     return restore(*storage.load_safetensors(folder / file, manifest[file]["sha256"]))
 
 
-def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> GFLA:
+def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Model:
     """The model that `tensors` and the arguments in `metadata` describe.
 
     Args:

@@ -1,29 +1,19 @@
-"""Files of weights: the published layout, our safetensors, and training states that survive."""
+"""Files of weights: our safetensors, and training states that survive."""
 
 from __future__ import annotations
 
-import os
 import random
 import re
+from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
 import torch
 
 from gfla import checkpoint, storage
-from gfla.checkpoint import (
-    import_published,
-    import_published_discriminator,
-    import_published_flow,
-    load_model,
-    load_state,
-    published_name,
-    save_model,
-    save_state,
-)
+from gfla.checkpoint import load_model, load_state, save_model, save_state
 from gfla.discriminator import Discriminator
-from gfla.model import GFLA, build
+from gfla.model import GFLA
 from gfla.storage import CheckpointError
 
 
@@ -31,127 +21,9 @@ def small() -> GFLA:
     return GFLA((32, 32), {1: 3}, flow_base=4, flow_cap=8, flow_depth=3, base=4, cap=8, hidden=4)
 
 
-# ---- published files -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("task", ["fashion", "market"])
-def test_our_names_and_the_published_ones_are_the_same_set(task):
-    model = build("full", task)
-    depth = checkpoint.DISCRIMINATOR_DEPTH[task]
-    flow = {f"flow.{name}": tensor for name, tensor in model.flow.state_dict().items()}
-    for network, own in (
-        ("PoseGenerator", model.state_dict()),
-        ("PoseFlowNetGenerator", flow),
-        ("ResDiscriminator", Discriminator(depth=depth).state_dict()),
-    ):
-        published = {
-            entry["key"]: tuple(entry["shape"])
-            for entry in oracle.keys(f"{network}_{task}")
-            if "alias_of" not in entry
-        }
-        assert {published_name(name): tuple(own[name].shape) for name in own} == published
-
-
-def test_a_name_of_neither_network_is_refused():
-    with pytest.raises(KeyError, match="no published name"):
-        published_name("encoder.weight")
-
-
-@pytest.fixture(scope="module")
-def published() -> dict[str, torch.Tensor]:
-    return oracle.weights("PoseGenerator_market", 1)
-
-
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     a, b = one.state_dict(), other.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-
-
-def test_import_takes_the_files_that_are_around(published, tmp_path):
-    state = torch.get_rng_state()
-    model = import_published(published, "market")
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not model.training
-    prefixed = {f"module.{key}": value for key, value in published.items()}
-    assert same(import_published(prefixed, "market"), model)
-    without = {key: value for key, value in published.items() if ".conv1." not in key}
-    assert same(import_published(without, "market"), model)
-    without = {k: v for k, v in published.items() if not re.search(r"(jump\d|conv)\.model", k)}
-    assert len(without) == len(published) - 8
-    assert same(import_published(without, "market"), model)
-    more = {"source.block0.model.0.running_mean": torch.zeros(3), "counter": torch.zeros(())}
-    assert same(import_published(published | more, "market"), model)
-    torch.save(published, tmp_path / "latest_net_G.pth")
-    assert same(import_published(tmp_path / "latest_net_G.pth", "market"), model)
-    assert same(import_published_flow(str(tmp_path / "latest_net_G.pth"), "market"), model.flow)
-
-
-def test_import_copies_and_does_not_share(published):
-    model = import_published(published, "market")
-    key = published_name("flow.encoder.1.model.2.bias")
-    before = published[key].clone()
-    model.flow.encoder["1"].model[2].bias.data.add_(1)
-    assert torch.equal(published[key], before)
-
-
-def test_import_lists_every_key_that_is_missing_or_of_another_shape(published):
-    broken = dict(published)
-    del broken["flow_net.output2.bias"], broken["source.encoder1.model.2.weight"]
-    broken["target.attn1.fully_connect_layer.2.bias"] = torch.zeros(25)
-    with pytest.raises(CheckpointError) as caught:
-        import_published(broken, "market")
-    for part in (
-        "2 keys are missing",
-        "flow_net.output2.bias",
-        "source.encoder1.model.2.weight",
-        "target.attn1.fully_connect_layer.2.bias (25,), expected (9,)",
-        "check that the task",
-    ):
-        assert part in str(caught.value)
-    with pytest.raises(CheckpointError, match=r"flow_net\.output1\.weight"):
-        import_published(published, "fashion")
-
-
-def test_an_absent_weight_v_is_derived_from_u():
-    weights = oracle.weights("ResDiscriminator_market", 8)
-    old = {key: value for key, value in weights.items() if not key.endswith("weight_v")}
-    network = import_published_discriminator(old, "market")
-    assert not network.training
-    layer = network.encoder["2"].model[3]
-    v = layer.weight.flatten(1).T @ layer.weight_u
-    torch.testing.assert_close(layer.weight_v, (v / v.norm()).detach())
-    kept = import_published_discriminator(weights, "market").encoder["2"].model[3]
-    assert torch.equal(kept.weight_v, weights["encoder0.model.3.weight_v"])
-    with pytest.raises(CheckpointError, match=r"block0\.model\.1\.weight_u"):
-        import_published_discriminator({k: v for k, v in old.items() if "weight_u" not in k})
-
-
-def test_other_tasks_and_the_video_discriminator_are_named_as_not_there(published):
-    with pytest.raises(ValueError, match=r"no task 'hats'.*fashion.*market"):
-        import_published(published, "hats")
-    with pytest.raises(ValueError, match=r"no task 'hats'.*fashion.*market"):
-        import_published_discriminator({}, "hats")
-    with pytest.raises(NotImplementedError, match="temporal"):
-        import_published_discriminator({}, "fashion", temporal=True)
-
-
-class _Attack:
-    def __reduce__(self):
-        return os.mkdir, ("executed",)
-
-
-def test_files_that_are_no_weights_are_refused_and_never_executed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no file .*net_G\.pth"):
-        import_published("net_G.pth")
-    for name, content in (("attack.pth", _Attack()), ("list.pth", [1, 2]), ("empty.pth", {})):
-        torch.save(content, name)
-        with pytest.raises(CheckpointError):
-            import_published(name)
-    assert not (tmp_path / "executed").exists()
-    (tmp_path / "cut.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:-200])
-    with pytest.raises(CheckpointError, match="download it again"):
-        import_published("cut.pth")
 
 
 # ---- our weights ---------------------------------------------------------------------------------
@@ -290,7 +162,7 @@ def test_a_configuration_that_could_not_be_read_back_is_refused_at_once(tmp_path
 
 
 def test_torch_load_is_never_trusted():
-    folder = oracle.Path(checkpoint.__file__).parent
+    folder = Path(checkpoint.__file__).parent
     for file in folder.rglob("*.py"):
         for call in re.findall(
             r"(?<!\.)torch\.load\((?:[^()]|\([^()]*\))*\)", file.read_text("utf-8")
