@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from gfla import journal, losses, step, streams, train, viz
+from gfla import journal, losses, passes, step, streams, train, viz
 from gfla.checkpoint import load_model
 from gfla.config import TERMS, Config, override, preset
 from gfla.discriminator import Discriminator
@@ -311,13 +311,13 @@ def pulls(
     training = step.Training(
         config, "full", 0, model, encoder, Adam(model.parameters()), discriminator=discriminator
     )
-    output = model(batch["source"], batch["source_pose"], batch["target_pose"])
-    terms = step.generator_terms(training, batch, output)
+    done = passes.run(model, "full", batch, "people")
+    terms = step.generator_terms(training, done)
     values = {name: float(term.detach()) for name, term in terms.items()}
     flow, renderer = list(model.flow.parameters()), list(model.renderer.parameters())
     found = {}
     for name, weight in config.full.weights().items():
-        wanted = [output.image, *flow, *renderer]
+        wanted = [done.image, *flow, *renderer]
         slopes = torch.autograd.grad(
             weight * terms[name], wanted, retain_graph=True, materialize_grads=True
         )

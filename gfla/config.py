@@ -12,10 +12,18 @@ import json
 from dataclasses import dataclass, field, fields, replace
 
 from gfla.fields import coerce, locate
+from gfla.presets import overrides
 
 Pairs = tuple[tuple[int, int], ...]
 Taps = tuple[tuple[int, str], ...]
 WITHOUT_FLOW = ("global", "baseline")  # the ways of the ablation that no flow guides
+# What is trained, and the fields of ModelConfig that only this kind of model knows.
+KINDS = {
+    "people": (), "views": ("code",), "appearance": ("code",), "animation": ("flows", "memory")
+}  # fmt: skip
+HOMES = {"people": "people", "objects": "views", "clips": "animation", "portraits": "animation"}
+TRAINERS = ("people", "objects", "vgg19")  # encoders that losses may look through
+OF_RENDERER = ("base", "cap", "depth", "hidden", "attention", "true_colors")
 LEVEL_TAPS = ((3, "relu4_1"), (2, "relu3_1"), (1, "relu2_1"))
 PERCEPTUAL_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_TAPS = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
@@ -33,7 +41,11 @@ TERMS = (
 class ModelConfig:
     """The plain arguments of the generator and of the discriminator."""
 
-    pose_channels: int = 18  # heat maps per pose; paper 18 (OpenPose-18)
+    kind: str = "people"  # "people", "views", "appearance" (flow, no renderer) or "animation"
+    pose_channels: int = 18  # maps per pose, or numbers per view; paper 18 (OpenPose), 21 (views)
+    code: str = "published"  # views: how the code enters, "published" or "canvas"; paper published
+    flows: str = "two"  # animation: "two" flow nets, or "one" for both sources; paper two, face one
+    memory: bool = True  # animation: the previous picture is known; paper True
     flow_base: int = 32  # channels of F after its first block; paper 32
     flow_cap: int = 256  # most channels in F; paper 256
     flow_depth: int = 5  # halvings in F, H and W divide by 2**flow_depth; paper 5
@@ -48,6 +60,7 @@ class ModelConfig:
     d_base: int = 32  # channels of D after its first block; paper 32
     d_cap: int = 128  # most channels in D; paper 128
     d_depth: int = 4  # halvings in D; paper 4, Market-1501 3
+    d_video: str = "volume"  # D of clips: "volume" or "differences"; paper both
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,9 @@ class DataConfig:
     """Where the pairs come from."""
 
     size: tuple[int, int] = (256, 256)  # (H, W) in pixels; paper 256x256, Market-1501 128x64
-    source: str = "people"  # "people" (procedural) or a folder in the DeepFashion layout
-    batch: int = 8  # pairs per step; paper 8
+    source: str = "people"  # "people", "objects", "clips", "portraits", or a folder of pairs
+    batch: int = 8  # pairs or clips per step; paper 8, clips 2
+    frames: int = 6  # of a clip; paper 6
     prefetch: int = 1  # batches made ahead by a thread, 0 = none; changes no number
 
 
@@ -85,10 +99,12 @@ class StageConfig:
     adversarial: float = 0.0  # lambda_a; paper 2 in stage 2
     perceptual: float = 0.0  # lambda_p; paper 0.5 in stage 2
     style: float = 0.0  # lambda_s; paper 500 in stage 2
+    temporal: float = 0.0  # of L_a over several frames; paper 2 for clips
 
     def weights(self) -> dict[str, float]:
         """The lambdas that are not zero, by the name of their loss."""
-        return {name: getattr(self, name) for name in TERMS if getattr(self, name)}
+        names = (*TERMS, "temporal")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
 @dataclass(frozen=True)
@@ -169,12 +185,17 @@ class Config:
         return getattr(self, name)
 
     def generator(self) -> dict:
-        """The plain arguments of `gfla.model.GFLA`."""
+        """The plain arguments of the class of this kind of model, such as `gfla.model.GFLA`."""
+        others = {name for names in KINDS.values() for name in names} - set(KINDS[self.model.kind])
         shapes = {
             f.name: getattr(self.model, f.name)
             for f in fields(self.model)
-            if not f.name.startswith("d_")
+            if not f.name.startswith("d_") and f.name not in others | {"kind"}
         }
+        if self.model.kind in ("views", "appearance"):
+            shapes["view_channels"] = shapes.pop("pose_channels")
+        if self.model.kind == "appearance":
+            shapes = {k: v for k, v in shapes.items() if k not in OF_RENDERER}
         return shapes | {"size": self.data.size, "kernel_sizes": dict(self.model.kernel_sizes)}
 
     def discriminator(self) -> dict:
@@ -202,72 +223,27 @@ class Config:
 
 
 STAGES = ("flow", "full")
-YOUNGER = {"optim.kernel_lr_ratio": 1.0}  # field: the value that it had before it was one
+YOUNGER = {  # field: the value that it had before it was one
+    "optim.kernel_lr_ratio": 1.0,
+    "model.kind": "people",
+    "model.code": "published",
+    "model.flows": "two",
+    "model.memory": True,
+    "model.d_video": "volume",
+    "data.frames": 6,
+    "flow.temporal": 0.0,
+    "full.temporal": 0.0,
+}
 
 
-def _presets() -> dict[str, dict]:
-    """Overrides of the paper's DeepFashion values, by preset."""
-    compact = {"name": "people", "kernel_sizes": {2: 3, 1: 3}, "depth": 2, "d_depth": 3}
-    careful = {"clip": 1.0, "ema": 0.999}
-    # Three levels: the coarse flow, which sees motion from afar, brings the fine ones with it.
-    three = {"kernel_sizes": {3: 3, 2: 3, 1: 3}, "depth": 3, "precision": "bfloat16"}
-    # A renderer that learns ten times as fast as the paper's must not drag flow and mask along: at
-    # first its gradient is noise, and the mask learns to leave the source alone for good.
-    patient = {"flow_lr_ratio": 0.1, "mask_start": 0.9, "true_colors": True}
-    # The paper's lambdas are tuned for VGG and for a million steps. With ours, textures that the
-    # discriminator and the style loss like appear before they are in the right place.
-    exact = {
-        "full.sampling_correctness": 20.0,
-        "full.affine_regularization": 0.01,
-        "full.l1": 20.0,
-        "full.adversarial": 1.0,
-        "full.style": 250.0,
-    }
-    brief = {"flow.schedule": "cosine", "full.schedule": "cosine"}
-    return {
-        "fashion": {},
-        "market": {"size": (128, 64), "kernel_sizes": {2: 3}, "d_depth": 3},
-        "small": compact
-        | three
-        | patient
-        | exact
-        | careful
-        | brief
-        | {"size": (64, 64), "flow_cap": 128, "flow_depth": 4, "base": 32, "cap": 128}
-        | {"flow.steps": 2_500, "flow.lr": 2e-3, "flow.warmup": 50}
-        | {"full.steps": 1_800, "full.lr": 1e-3, "full.warmup": 50}
-        | {"log_every": 20, "checkpoint_every": 500, "sample_every": 500, "measure_every": 500},
-        "tiny": compact
-        | careful
-        | brief
-        | {
-            "size": (32, 32),
-            "flow_base": 8,
-            "flow_cap": 16,
-            "flow_depth": 3,
-            "base": 8,
-            "cap": 16,
-        }
-        | {"d_base": 8, "d_cap": 16, "d_depth": 2, "batch": 2, "prefetch": 0}
-        | {"flow.steps": 4, "flow.lr": 1e-3, "flow.warmup": 2}
-        | {"full.steps": 4, "full.lr": 1e-3, "full.warmup": 2}
-        | {
-            "log_every": 1,
-            "checkpoint_every": 2,
-            "sample_every": 0,
-            "measure_every": 0,
-            "measure_pairs": 4,
-        },
-    }
-
-
-def preset(name: str, **overrides) -> Config:
+def preset(name: str, **changes) -> Config:
     """A named configuration, with single fields replaced.
 
     Args:
         name: "tiny" (tests, seconds), "small" (64 px, a laptop; other sizes by `size=128`),
-            "fashion" (256x256) or "market" (128x64), the last two as published.
-        overrides: `field=value` where the field's name is unique, otherwise `**{"flow.lr": 1e-3}`.
+            "fashion" (256x256) or "market" (128x64), the last two as published; of other tasks,
+            small ones: "views" and "appearance" (objects), "video" (people), "face".
+        changes: `field=value` where the field's name is unique, otherwise `**{"flow.lr": 1e-3}`.
             Values may be texts, as they come from a command line.
 
     Returns:
@@ -276,10 +252,10 @@ def preset(name: str, **overrides) -> Config:
     Raises:
         ValueError: unknown preset or field, or a value that cannot work; the message lists choices.
     """
-    presets = _presets()
+    presets = overrides()
     if name not in presets:
         raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(sorted(presets))}")
-    return override(override(Config(preset=name), presets[name]), overrides)
+    return override(override(Config(preset=name), presets[name]), changes)
 
 
 def override(config: Config, changes: dict) -> Config:
@@ -346,10 +322,12 @@ def _check(config: Config) -> None:
     missing = set(levels) - {level for level, _ in config.features.correctness_taps}
     _need(not missing, f"correctness_taps lack the level(s) {sorted(missing)} of kernel_sizes")
     _need(config.data.batch >= 1, f"batch={config.data.batch}: expected at least 1")
+    _check_kind(config)
     name, optim = config.features.name, config.optim
     _need(
-        name in ("people", "vgg19"),
-        f"features.name={name!r}: losses look through people or vgg19; what judges must not train",
+        name in TRAINERS,
+        f"features.name={name!r}: losses look through {' or '.join(TRAINERS)}; what judges must "
+        "not train",
     )
     _need(optim.gan in ("lsgan", "hinge"), f"gan={optim.gan!r}: choose lsgan or hinge")
     _need(
@@ -366,6 +344,32 @@ def _check(config: Config) -> None:
         value = getattr(config.log, name)
         _need(value >= 1, f"{name}={value}: expected at least 1")
     _check_stages(config)
+
+
+def _check_kind(config: Config) -> None:
+    """Refuse fields that this kind of model does not know, and data that it cannot take."""
+    model, data = config.model, config.data
+    _need(model.kind in KINDS, f"kind={model.kind!r}: choose one of {', '.join(KINDS)}")
+    foreign = {name for names in KINDS.values() for name in names} - set(KINDS[model.kind])
+    usual = ModelConfig()
+    for name in sorted(foreign):
+        value = getattr(model, name)
+        _need(value == getattr(usual, name), f"{name}={value!r}: a {model.kind!r} model has none")
+    home = next((kind for source, kind in HOMES.items() if source == data.source), None)
+    fits = home is None or home == model.kind or (home, model.kind) == ("views", "appearance")
+    _need(fits, f"source={data.source!r} has nothing for a {model.kind!r} model: change source")
+    _need(data.frames >= 1, f"frames={data.frames}: expected at least 1")
+    least = {"differences": 3, "volume": 6}
+    _need(model.d_video in least, f"d_video={model.d_video!r}: choose one of {', '.join(least)}")
+    _need(
+        not config.full.temporal or data.frames >= least[model.d_video],
+        f"frames={data.frames}: d_video={model.d_video!r} looks at {least[model.d_video]} at once",
+    )
+    for name in STAGES:
+        _need(
+            not config.stage(name).temporal or model.kind == "animation",
+            f"{name}.temporal: only the clips of an animation have a course of time; set it to 0",
+        )
 
 
 def _check_stages(config: Config) -> None:

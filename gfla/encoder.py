@@ -19,7 +19,12 @@ from torch import Tensor, nn
 from gfla import storage
 
 FILE = "encoder.safetensors"  # in data/weights and in the folder of a run
-FILES = {"people": FILE, "judge": "judge.safetensors", "augmented": "augmented.safetensors"}
+FILES = {
+    "people": FILE,
+    "judge": "judge.safetensors",
+    "augmented": "augmented.safetensors",
+    "objects": "objects.safetensors",
+}
 WIDTHS, OUT = (24, 32, 64, 96, 128), (48, 64, 96)  # channels of the shipped encoder
 _CONVOLUTIONS = (1, 1, 3, 3, 2)  # of the way down, after the first of each block
 

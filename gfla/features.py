@@ -158,7 +158,7 @@ def load_vgg19(path: str | Path | None = None, checksum: str | None = None) -> V
     return network.requires_grad_(False)
 
 
-TRAINERS = ("people", "vgg19")  # the losses may look through these
+TRAINERS = ("people", "objects", "vgg19")  # the losses may look through these
 JUDGES = ("judge", "augmented")  # no loss looks through these
 
 
@@ -166,10 +166,10 @@ def load_features(name: str = "people") -> nn.Module:
     """The frozen feature network called `name`, ready to use.
 
     Args:
-        name: "people", the project's own small encoder, which ships; "vgg19", the paper's, whose
-            weights must be on disk; or one of two small encoders that only measure, other in seed
-            and width: "judge", which learned as "people" did, from true correspondences, and
-            "augmented", which learned from single pictures and their bent twins.
+        name: "people" or "objects", the project's own small encoders, which ship; "vgg19", the
+            paper's, whose weights must be on disk; or one of two small encoders that only measure,
+            other in seed and width: "judge", which learned as "people" did, from true
+            correspondences, and "augmented", from single pictures and their bent twins.
 
     Returns:
         A network with the call of `VGG19`: ``encoder(image, names) -> {name: features}``.

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import nn
 
 import gfla
-from gfla import storage
+from gfla import passes, storage
 from gfla.config import YOUNGER, Config
 from gfla.metrics import upsample_flow
-from gfla.model import GFLA
+from gfla.pictures import to_uint8
 from gfla.sampling import warp
 
 CONFIG, LOG, STATE, MODEL = "config.json", "log.jsonl", "state.pt", "model.safetensors"
@@ -96,26 +97,37 @@ def changes(before: dict, now: dict, stage: str) -> list[str]:
 
 
 @torch.no_grad()
-def draw(model: GFLA, stage: str, batch: dict[str, torch.Tensor], path: Path) -> None:
-    """A strip of pairs as PNG: in stage "flow", the source warped by the flow stands for the image.
+def draw(
+    model: nn.Module,
+    stage: str,
+    batch: dict[str, torch.Tensor],
+    path: Path,
+    kind: str = "people",
+) -> None:
+    """A strip of what a model makes, as PNG: warped by the flow, where stage "flow" has no picture.
 
     Args:
         model: asked in eval mode.
         stage: "flow" or "full".
-        batch: at least source, target and both poses.
+        batch: holds at least `passes.inputs(kind)`.
         path: the picture's final name.
+        kind: of the model, see `gfla.passes`.
     """
     from gfla import viz  # brings Matplotlib along, which a run without strips does not need
 
     training = model.training
     model.eval()
-    inputs = batch["source"], batch["source_pose"], batch["target_pose"]
-    if stage == "full":
-        output = model(*inputs)
-    else:
-        flows, masks = model.flow(*inputs)
-        image = warp(batch["source"], upsample_flow(flows[-1], batch["source"].shape[-2:]))
-        output = SimpleNamespace(image=image, flows=flows, masks=masks)
+    done = passes.run(model, stage, batch, kind)
     model.train(training)
-    figure = viz.strip(batch, output)
+    judged = done.judged[-1]  # of an animation, the reference
+    image = done.image
+    if image is None:
+        image = warp(judged.source, upsample_flow(judged.flows[-1], done.target.shape[-2:]))
+    if kind == "people":
+        output = SimpleNamespace(image=image, flows=judged.flows, masks=judged.masks)
+        figure = viz.strip(batch, output)
+    else:
+        rows = zip(judged.source[:8], image[:8], done.target[:8], strict=True)
+        cells = [[to_uint8(picture) for picture in row] for row in rows]
+        figure = viz.grid(cells, ["source", "ours", "target"])
     storage.atomic_write(path, lambda file: figure.savefig(file, format="png"))

@@ -1,7 +1,7 @@
 """Train the project's own encoders: which source position shows what this target position shows?
 
-Of kind "truth", it is the only training in the project that reads the true correspondences of
-procedural people; of kind "augmentation", it sees one picture and the same picture bent by
+Of kind "truth" (people) or "objects", it is the only training in the project that reads true
+correspondences; of kind "augmentation", it sees one picture and the same picture bent by
 `gfla.augment`, and no truth. At each of the three strides whose features judge a flow, every
 visible target position must pick its source position out of all positions of the same picture:
 
@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from gfla import journal, storage
 from gfla.augment import twins
 from gfla.checkpoint import load_state, save_state
-from gfla.data import people
+from gfla.data import objects, people
 from gfla.encoder import FILE, OUT, WIDTHS, SmallEncoder, save_encoder
 from gfla.streams import people_seed
 
@@ -101,6 +101,7 @@ class Kind(NamedTuple):
 
     pairs: Callable[..., dict[str, Tensor]]  # (batch, size, seed) -> pairs, made anew at each step
     places: Callable[[dict[str, Tensor], int], Truth]  # of these pairs, at a level
+    judged: Callable[..., dict[str, Tensor]]  # pairs with their truth that it is measured on
 
 
 def _bent(batch: int, size: tuple[int, int], seed: int) -> dict[str, Tensor]:
@@ -108,7 +109,11 @@ def _bent(batch: int, size: tuple[int, int], seed: int) -> dict[str, Tensor]:
     return twins(people.pairs(batch, size=size, seed=seed)["source"], seed)
 
 
-KINDS = {"truth": Kind(people.pairs, truth), "augmentation": Kind(_bent, made)}
+KINDS = {
+    "truth": Kind(people.pairs, truth, people.pairs),
+    "augmentation": Kind(_bent, made, people.pairs),
+    "objects": Kind(objects.pairs, truth, objects.pairs),
+}
 
 
 def contrastive(source: Tensor, target: Tensor, at: Truth, temperature: float, blur: float):
@@ -141,8 +146,15 @@ def contrastive(source: Tensor, target: Tensor, at: Truth, temperature: float, b
 
 
 @torch.no_grad()
-def nearest_match(encoder: SmallEncoder, count: int = 64, size=(64, 64), seed=30_500_000) -> dict:
+def nearest_match(
+    encoder: nn.Module, count: int = 64, size=(64, 64), seed=30_500_000, pairs=people.pairs
+) -> dict[str, float]:
     """How wrong the best match over all positions is, as a share of zero flow's error.
+
+    Args:
+        encoder: gives the taps of `LEVELS`.
+        count, size, seed: of the held-out pairs.
+        pairs: where they come from, `people.pairs` or `objects.pairs`.
 
     Returns:
         {"level1": …, "level2": …, "level3": …}: mean distance in pixels between the most similar
@@ -151,7 +163,7 @@ def nearest_match(encoder: SmallEncoder, count: int = 64, size=(64, 64), seed=30
     """
     wrong, moved = dict.fromkeys(LEVELS, 0.0), dict.fromkeys(LEVELS, 0.0)
     for first in range(0, count, 16):
-        batch = people.pairs(min(16, count - first), size=size, seed=seed + first)
+        batch = pairs(min(16, count - first), size=size, seed=seed + first)
         source = encoder(batch["source"], list(LEVELS.values()))
         target = encoder(batch["target"], list(LEVELS.values()))
         for level, tap in LEVELS.items():
@@ -183,8 +195,9 @@ def fit_encoder(
         seed: of the weights and of the people, 0 to 99.
         save_every: steps between saved states, which are measured by `nearest_match`.
         until: stop, saved, after this step.
-        kind: "truth" (true correspondences of procedural people) or "augmentation" (one picture
-            and the same picture bent; no truth is read, except by `nearest_match`, to measure).
+        kind: "truth" (true correspondences of procedural people), "objects" (of objects), or
+            "augmentation" (one picture of a person and the same picture bent; no truth is read,
+            except by `nearest_match`, to measure).
         widths, out_widths: of `SmallEncoder`, multiples of 8.
 
     Raises:
@@ -219,7 +232,7 @@ def fit_encoder(
             row = {"step": done, "loss": loss, "seconds": spent}
             bar.set_postfix(loss=f"{loss:.3f}")
             if saves:
-                found = nearest_match(encoder, size=size)
+                found = nearest_match(encoder, size=size, pairs=KINDS[kind].judged)
                 row |= {f"nearest_match_{level}": value for level, value in found.items()}
                 facts = {"seconds": spent}
                 save_state(out / STATE, {"encoder": encoder}, {"encoder": optimizer}, done, facts)

@@ -21,7 +21,11 @@ ENCODER_NOTES = {
     "people": "feature encoder, trained on true correspondences of procedural people; MIT",
     "judge": "feature encoder that only judges, trained on true correspondences; MIT",
     "augmented": "feature encoder that only judges, trained on bent twins of single pictures; MIT",
+    "objects": "feature encoder, trained on true correspondences of procedural objects; MIT",
 }
+LEARNED_FROM = {  # encoder: the kind of its training, see `gfla.pretrain`
+    "people": "truth", "judge": "truth", "augmented": "augmentation", "objects": "objects"
+}  # fmt: skip
 ROWS = 200  # lines of a log that the ledger keeps
 GROUPS = {"head": ("head", "neck", "hair"), "torso": ("torso", "skirt"), "arms": ("arm", "hand"),
           "legs": ("thigh", "shin", "shoe")}  # fmt: skip
@@ -52,7 +56,7 @@ def ship_encoder(run: str | Path, name: str = "people", pairs: int = 256) -> dic
     recipe, history = storage.read_json(Path(run) / journal.CONFIG), journal.read(run)
     if history[-1]["step"] < recipe["steps"]:
         raise ValueError(f"{run} has done {history[-1]['step']} of {recipe['steps']} steps: go on")
-    if (recipe["kind"] == "augmentation") != (name == "augmented"):
+    if recipe["kind"] != LEARNED_FROM[name]:
         raise ValueError(f"{run} learned from {recipe['kind']}: that cannot ship as {name!r}")
     shutil.copyfile(source, goal)
     storage.add_to_manifest(goal, ENCODER_NOTES[name])
@@ -61,7 +65,8 @@ def ship_encoder(run: str | Path, name: str = "people", pairs: int = 256) -> dic
     untrained = encoder.SmallEncoder(**loaded.arguments)  # as the run began
     results: dict[str, Any] = {}
     for word, one in (("nearest", loaded), ("untrained", untrained)):
-        found = pretrain.nearest_match(one, pairs)
+        judged = pretrain.KINDS[recipe["kind"]].judged
+        found = pretrain.nearest_match(one, pairs, pairs=judged)
         results |= {f"{word}_match_{level}": value for level, value in found.items()}
     results |= {
         "steps": history[-1]["step"],

@@ -9,19 +9,17 @@ generator with D frozen (docs/spec.md, section 6).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from gfla import losses
+from gfla import losses, passes
 from gfla.config import Config, StageConfig
-from gfla.discriminator import Discriminator
-from gfla.model import GFLA
+from gfla.passes import Pass
 from gfla.streams import Batch
-from gfla.types import Output
 
 
 class TrainingError(RuntimeError):
@@ -35,12 +33,14 @@ class Training:
     config: Config
     stage: str  # "flow" or "full"
     seed: int
-    model: GFLA
+    model: nn.Module  # F and G, of any kind
     encoder: nn.Module  # frozen
     optimizer: Adam
-    average: GFLA | None = None
-    discriminator: Discriminator | None = None
+    average: nn.Module | None = None
+    discriminator: nn.Module | None = None
     d_optimizer: Adam | None = None
+    temporal: nn.Module | None = None  # the discriminator of several frames
+    t_optimizer: Adam | None = None
     step: int = 0  # steps taken
     seconds: float = 0.0  # wall time of all sessions
     outside_steps: int = 0  # steps in a row with too much flow outside the picture
@@ -62,7 +62,7 @@ class Training:
         return self.model.flow if self.stage == "flow" else self.model
 
     @property
-    def best(self) -> GFLA:
+    def best(self) -> nn.Module:
         """The model to look at: averaged where the configuration averages."""
         return self.average if self.average is not None else self.model
 
@@ -183,7 +183,7 @@ def iterate(training: Training, batch: Batch) -> dict[str, float]:
 
     Args:
         training: changed in place: networks, optimisers, step.
-        batch: source, target, source_pose, target_pose. More keys are not looked at.
+        batch: holds `passes.inputs` of this kind of model. More keys are not looked at.
 
     Returns:
         plain numbers for the log.
@@ -193,42 +193,58 @@ def iterate(training: Training, batch: Batch) -> dict[str, float]:
     """
     rate = learning_rate(training.settings, training.step)
     _set_rate(training.optimizer, rate)
-    inputs = batch["source"], batch["source_pose"], batch["target_pose"]
     logged = {}
     with training.precision():
-        if training.stage == "flow":
-            flows, masks = training.model.flow(*inputs)
-            output = Output(None, flows, masks, ())
-        else:
-            output = training.model(*inputs)
-            output = output._replace(image=output.image.float())
-    if training.discriminator is not None:
-        _set_rate(training.d_optimizer, rate * training.config.optim.d_lr_ratio)
+        done = passes.run(training.model, training.stage, batch, training.config.model.kind)
+    for name, (judge, optimizer, show) in judges(training).items():
+        _set_rate(optimizer, rate * training.config.optim.d_lr_ratio)
         with training.precision():
             loss = step_d(
-                training.discriminator,
-                training.d_optimizer,
-                batch["target"],
-                output.image,
-                training.config.optim.gan,
+                judge, optimizer, show(done.target), show(done.image), training.config.optim.gan
             )
-        logged["discriminator"] = loss.item()
+        logged["discriminator" if name == "adversarial" else f"discriminator_{name}"] = loss.item()
         _require_finite(logged)
-    terms = generator_terms(training, batch, output)
+    terms = generator_terms(training, done)
     weights = training.settings.weights()
     parameters = list(training.trained.parameters())
     logged |= step_g(parameters, training.optimizer, terms, weights, training.config.optim.clip)
     training.step += 1
     t = training.step
     follow(training, min(training.config.optim.ema, t / (9 + t)))  # a young average forgets
-    return logged | {"learning_rate": rate, "outside": outside_share(output.flows)}
+    flows = [flow for judged in done.judged for flow in judged.flows]
+    return logged | {"learning_rate": rate, "outside": outside_share(flows)}
 
 
-def generator_terms(training: Training, batch: Batch, output: Output) -> dict[str, Tensor]:
+def judges(training: Training) -> dict[str, tuple[nn.Module, Adam, Callable[[Tensor], Tensor]]]:
+    """The discriminators of a run by the term they stand for.
+
+    Returns:
+        {"adversarial" or "temporal": (discriminator, its optimiser, what it is shown of pictures
+        (N, 3, H, W))}: of a clip one frame, or a window of frames, which wander with the step.
+    """
+    config, now = training.config, training.step
+    frames, clips = config.data.frames, config.model.kind == "animation"
+
+    def one(pictures: Tensor) -> Tensor:
+        return pictures.unflatten(0, (-1, frames))[:, now % frames] if clips else pictures
+
+    def window(pictures: Tensor) -> Tensor:
+        return passes.window(pictures.unflatten(0, (-1, frames)), now, config.model.d_video)
+
+    found = {}
+    if training.discriminator is not None:
+        found["adversarial"] = training.discriminator, training.d_optimizer, one
+    if training.temporal is not None:
+        found["temporal"] = training.temporal, training.t_optimizer, window
+    return found
+
+
+def generator_terms(training: Training, done: Pass) -> dict[str, Tensor]:
     """The unweighted losses of the generator whose weight in this stage is not zero.
 
     Source and target are encoded once; gradients run through the features of the generated image
-    only. Each level's flow is judged by its own tap and regularised with its own patch side.
+    only. Each level's flow is judged by its own tap and regularised with its own patch side. Over
+    the frames of a clip every term is a mean, where the paper's is a sum over frames.
     """
     config, encoder, names = training.config, training.encoder, training.settings.weights()
     sides = dict(config.model.kernel_sizes)
@@ -243,28 +259,30 @@ def generator_terms(training: Training, batch: Batch, output: Output) -> dict[st
         return {name: features.float() for name, features in found.items()}
 
     with torch.no_grad():
-        source_taps = look(batch["source"], level_taps)
-        target_taps = look(batch["target"], level_taps + image_taps)
+        sources = [look(judged.source, level_taps) for judged in done.judged]
+        target_taps = look(done.target, level_taps + image_taps)
     terms = {}
     if "sampling_correctness" in names:
         terms["sampling_correctness"] = sum(
             losses.sampling_correctness(
                 source_taps[tap], target_taps[tap], flow, sampling=config.optim.sampling
             )
-            for tap, flow in zip(level_taps, output.flows, strict=True)
+            for judged, source_taps in zip(done.judged, sources, strict=True)
+            for tap, flow in zip(level_taps, judged.flows, strict=True)
         )
     if "affine_regularization" in names:
         terms["affine_regularization"] = sum(
             losses.affine_regularization(flow, sides[level])
-            for level, flow in zip(levels, output.flows, strict=True)
+            for judged in done.judged
+            for level, flow in zip(levels, judged.flows, strict=True)
         )
     if "l1" in names:
-        terms["l1"] = losses.l1(output.image, batch["target"])
-    if "adversarial" in names:
+        terms["l1"] = losses.l1(done.image, done.target)
+    for name, (judge, _, show) in judges(training).items():
         with training.precision():
-            scores = training.discriminator.requires_grad_(False)(output.image).float()
-        terms["adversarial"] = losses.adversarial(scores, True, config.optim.gan, side="generator")
-    taps = look(output.image, image_taps) if image_taps else {}
+            scores = judge.requires_grad_(False)(show(done.image)).float()
+        terms[name] = losses.adversarial(scores, True, config.optim.gan, side="generator")
+    taps = look(done.image, image_taps) if image_taps else {}
     if "perceptual" in names:
         terms["perceptual"] = losses.perceptual(taps, target_taps, config.features.perceptual_taps)
     if "style" in names:

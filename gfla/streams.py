@@ -1,11 +1,12 @@
 """Where training batches come from: pure functions of (seed, step), with no truth in them.
 
 A batch holds the four tensors that the paper's losses may see and nothing else. The true flow,
-visibility and parts of the procedural people judge a training; they never steer one.
+visibility and parts of the procedural data judge a training; they never steer one.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +15,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gfla import passes
+
 if TYPE_CHECKING:
     from gfla.config import DataConfig
     from gfla.data.folders import DeepFashion
 
 Batch = dict[str, Tensor]
 
-INPUTS = ("source", "target", "source_pose", "target_pose")  # all that training ever reads
+PROCEDURAL = {  # source: its room in gfla.data
+    "people": "people", "objects": "objects", "clips": "motion", "portraits": "portraits"
+}  # fmt: skip
 TRAINING_SEEDS = 10_000_000  # procedural people below this seed are for training
 STEPS_PER_SEED = 100_000  # one run seed owns this many people seeds
 
@@ -54,35 +59,61 @@ def people_seed(seed: int, step: int) -> int:
     return seed * STEPS_PER_SEED + step
 
 
-def batches(data: DataConfig, seed: int, device: torch.device) -> Callable[[int], Batch]:
+def batches(
+    data: DataConfig, seed: int, device: torch.device, kind: str = "people"
+) -> Callable[[int], Batch]:
     """The function step -> batch of a data source.
 
     Args:
-        data: size, source, batch.
+        data: size, source, batch, frames.
         seed: seed of the run.
         device: where the tensors are wanted.
+        kind: of the model, see `gfla.passes`.
 
     Returns:
-        a function of the step (0, 1, ...) whose result holds `INPUTS` only; calling it twice with
-        one step gives the same numbers.
+        a function of the step (0, 1, ...) whose result holds `passes.inputs(kind)` only; calling it
+        twice with one step gives the same numbers.
 
     Raises:
         FileNotFoundError: the folder of `data.source` is not there.
     """
-    if data.source == "people":
-        from gfla.data import people
+    names = passes.inputs(kind)
+    if data.source in PROCEDURAL:
 
         def make(step: int) -> Batch:
-            return people.pairs(
-                data.batch, size=data.size, seed=people_seed(seed, step), device=device
-            )
+            return procedural(data, data.batch, people_seed(seed, step), device)
     else:
         folder = open_folder(data)
 
         def make(step: int) -> Batch:
             return folder.batch(step, data.batch, seed)
 
-    return lambda step: without_truth(make(step), device)
+    def without_truth(step: int) -> Batch:
+        made = make(step)
+        return {name: made[name].to(device) for name in names}
+
+    return without_truth
+
+
+def procedural(
+    data: DataConfig, count: int, seed: int, device: torch.device | str = "cpu"
+) -> Batch:
+    """What a procedural source draws, with its truth.
+
+    Args:
+        data: source (of `PROCEDURAL`), size, and for clips frames.
+        count: pairs or clips.
+        seed: of the drawing; below 10,000,000 for training, from 30,000,000 on for measuring.
+        device: where the tensors are wanted.
+
+    Returns:
+        a batch as the source's room in `gfla.data` describes it.
+    """
+    room = importlib.import_module(f"gfla.data.{PROCEDURAL[data.source]}")
+    drawn = {"size": data.size, "seed": seed, "device": device}
+    if hasattr(room, "pairs"):
+        return room.pairs(count, **drawn)
+    return room.clips(count, frames=data.frames, **drawn)
 
 
 def open_folder(data: DataConfig) -> DeepFashion:
@@ -91,11 +122,6 @@ def open_folder(data: DataConfig) -> DeepFashion:
 
     market = any(Path(data.source).glob("market-pairs-*.csv"))
     return (Market1501 if market else DeepFashion)(data.source, "train", data.size)
-
-
-def without_truth(batch: Batch, device: torch.device) -> Batch:
-    """Only what training may read, on `device`."""
-    return {name: batch[name].to(device) for name in INPUTS}
 
 
 def ahead(make: Callable[[int], Batch], first: int, last: int, count: int) -> Iterator[Batch]:

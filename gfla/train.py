@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,21 +24,24 @@ from torch.optim import Adam
 from tqdm.auto import tqdm
 
 from gfla import checkpoint, journal, storage, streams
+from gfla import model as models
 from gfla.config import STAGES, Config, OptimConfig, override, pick_device, preset
-from gfla.discriminator import Discriminator
+from gfla.discriminator import Discriminator, TemporalDiscriminator
 from gfla.features import load_features
 from gfla.measure import measure
-from gfla.model import GFLA
 from gfla.step import Training, TrainingError, follow, iterate, step_d, step_g
 
-PARTS = ("flow", "model")  # of an earlier run that a new one can begin with
+CLASSES = {  # kind of model: its class
+    "people": "GFLA", "views": "Views", "appearance": "AppearanceFlow", "animation": "Animation"
+}  # fmt: skip
+PARTS = ("flow", "model", "people")  # of an earlier run that a new one can begin with
 __all__ = ["Fitted", "Training", "TrainingError", "fit", "iterate", "step_d", "step_g", "take_over"]
 
 
 class Fitted(NamedTuple):
     """What `fit` returns."""
 
-    model: GFLA  # eval mode; the averaged weights where the configuration averages
+    model: nn.Module  # eval mode; the averaged weights where the configuration averages
     step: int  # optimiser steps taken in all
     finished: bool  # False after an interruption or `until`
     folder: Path  # state.pt, log.jsonl, config.json, samples/, and model.safetensors when finished
@@ -103,13 +107,15 @@ def fit(
     return Fitted(training.best.eval(), training.step, finished, out)
 
 
-def take_over(model: GFLA, path: str | Path, part: str = "flow") -> None:
+def take_over(model: nn.Module, path: str | Path, part: str = "flow") -> None:
     """Take over weights of an earlier run.
 
     Args:
         model: changed in place.
-        path: a model.safetensors, or the folder of the run that wrote it.
-        part: "flow", the estimator that a stage 1 trained, or "model", all of a stage 2.
+        path: a model.safetensors, the folder of the run that wrote it, or the name of a shipped
+            model.
+        part: "flow", the estimator that a stage 1 trained, "model", all of a stage 2, or "people":
+            an animation begins with a model of people, see `gfla.animation.Animation.adopt`.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -120,7 +126,12 @@ def take_over(model: GFLA, path: str | Path, part: str = "flow") -> None:
         raise ValueError(f"part={part!r}: choose one of {', '.join(PARTS)}")
     path = Path(path)
     path = path / journal.MODEL if path.is_dir() else path
+    shipped = storage.weights_dir() / f"{path.name}.safetensors"
+    path = shipped if not path.exists() and str(path) == path.name and shipped.exists() else path
     earlier = checkpoint.load_model(path)
+    if part == "people":
+        model.adopt(earlier)
+        return
     taken, given = (model.flow, earlier.flow) if part == "flow" else (model, earlier)
     try:
         taken.load_state_dict(given.state_dict())
@@ -137,7 +148,7 @@ def _begin(
     """A run at step 0."""
     settings, betas = config.stage(stage), config.optim.betas
     torch.manual_seed(seed)
-    model = GFLA(**config.generator()).to(device)
+    model = models.KINDS[CLASSES[config.model.kind]](**config.generator()).to(device)
     encoder = load_features(config.features.name) if encoder is None else encoder
     groups = [{"params": list(model.flow.parameters())}]
     if stage == "full":
@@ -153,26 +164,33 @@ def _begin(
     if "adversarial" in settings.weights():
         training.discriminator = Discriminator(**config.discriminator()).to(device)
         training.d_optimizer = Adam(training.discriminator.parameters(), settings.lr, betas=betas)
+    if "temporal" in settings.weights():
+        volume = config.model.d_video == "volume"
+        judge = TemporalDiscriminator if volume else partial(Discriminator, channels=6)
+        training.temporal = judge(**config.discriminator()).to(device)
+        training.t_optimizer = Adam(training.temporal.parameters(), settings.lr, betas=betas)
     if config.optim.ema:
         training.average = copy.deepcopy(model).requires_grad_(False)
     return training
 
 
-def _shares(model: GFLA, optim: OptimConfig) -> list[dict[str, Any]]:
+def _shares(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
     """The parameters of stage 2 in groups, each with its share of the learning rate."""
-    named = list(model.renderer.named_parameters())
+    named = [row for row in model.named_parameters() if not row[0].startswith("flow.")]
     kernels = [one for name, one in named if "kernel_net" in name]
     others = [one for name, one in named if "kernel_net" not in name]
     groups = [{"params": list(model.flow.parameters()), "share": optim.flow_lr_ratio}]
+    if not named:  # appearance flow: the picture hangs on the flow alone, which learns at full rate
+        return [{"params": groups[0]["params"]}]
     if optim.kernel_lr_ratio == 1.0:
-        return [*groups, {"params": list(model.renderer.parameters())}]
+        return [*groups, {"params": [one for _, one in named]}]
     return [*groups, {"params": others}, {"params": kernels, "share": optim.kernel_lr_ratio}]
 
 
 def _loop(training: Training, out: Path, last: int, device: torch.device, progress: bool) -> None:
     """Iterate up to step `last`, writing on the way."""
     data, started = training.config.data, time.perf_counter() - training.seconds
-    make = streams.batches(data, training.seed, device)
+    make = streams.batches(data, training.seed, device, training.config.model.kind)
     if training.step == 0:
         _save(training, out)  # there is always a good state to go back to
     with (
@@ -213,14 +231,14 @@ def _write(
 
     if due(log.measure_every):
         device = next(training.model.parameters()).device
-        row |= measure(training.best, training.stage, log.measure_pairs, device)
+        row |= measure(training.best, training.stage, log.measure_pairs, device, training.config)
         found = {k.removeprefix("measured_"): v for k, v in row.items() if k.endswith("_ratio")}
         bar.set_postfix({k: f"{v:.3f}" for k, v in found.items()}, refresh=False)
     if due(log.log_every) or due(log.measure_every) or step == 1:
         journal.append(out / journal.LOG, row | {"seconds": round(training.seconds, 3)})
     if due(log.sample_every):
         picture = out / "samples" / f"step-{step:07d}.png"
-        journal.draw(training.best, training.stage, make(0), picture)
+        journal.draw(training.best, training.stage, make(0), picture, training.config.model.kind)
     if due(log.checkpoint_every) and not training.outside_steps:
         _save(training, out)
     bar.set_description(f"{training.stage} loss {row['total']:.3f}", refresh=False)
@@ -248,8 +266,13 @@ def _parts(training: Training) -> tuple[dict[str, nn.Module], dict[str, Adam]]:
         "model": training.model,
         "average": training.average,
         "discriminator": training.discriminator,
+        "temporal": training.temporal,
     }
-    optimizers = {"generator": training.optimizer, "discriminator": training.d_optimizer}
+    optimizers = {
+        "generator": training.optimizer,
+        "discriminator": training.d_optimizer,
+        "temporal": training.t_optimizer,
+    }
     return (
         {name: one for name, one in networks.items() if one is not None},
         {name: one for name, one in optimizers.items() if one is not None},

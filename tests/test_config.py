@@ -119,7 +119,7 @@ def test_what_cannot_work_is_refused(changes, message):
 
 
 def test_unknown_preset_and_stage_list_the_choices():
-    with pytest.raises(ValueError, match="unknown preset 'large'.*fashion, market, small, tiny"):
+    with pytest.raises(ValueError, match="unknown preset 'large'.*appearance, face, fashion.*views"):
         preset("large")
     with pytest.raises(ValueError, match="unknown stage 'both': choose one of flow, full"):
         preset("tiny").stage("both")
@@ -153,9 +153,9 @@ def test_a_model_without_flow_has_no_flow_losses():
 
 
 def test_the_ways_without_flow_are_those_that_are_not_guided():
-    from gfla.model import ATTENTION
+    from gfla.attention import WAYS
 
-    assert set(WITHOUT_FLOW) == {name for name, way in ATTENTION.items() if not way.guided}
+    assert set(WITHOUT_FLOW) == {name for name, way in WAYS.items() if not way.guided}
 
 
 def test_an_encoder_that_judges_cannot_train():

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from gfla import cli, journal, measure, step, streams, train
+from gfla import cli, journal, measure, passes, step, streams, train
 from gfla.checkpoint import load_model
 from gfla.config import StageConfig, from_dict, preset
 from gfla.data import people
@@ -258,7 +258,7 @@ def test_truth_never_reaches_training(run, tmp_path, monkeypatch):
 
     def without(*args, **kwargs):
         batch = pairs(*args, **kwargs)
-        return {name: batch[name] for name in streams.INPUTS}
+        return {name: batch[name] for name in passes.inputs("people")}
 
     for name, source in {"poisoned": poisoned, "without": without}.items():
         monkeypatch.setattr(people, "pairs", source)
@@ -322,7 +322,7 @@ def test_measurement_of_known_models(monkeypatch):
 
         def __init__(self, flow, image):
             super().__init__()
-            self.output = SimpleNamespace(flows=(flow,), image=image)
+            self.output = SimpleNamespace(flows=(flow,), image=image, masks=())
 
         def forward(self, *_):
             return self.output
@@ -502,7 +502,7 @@ def test_training_from_a_folder(run, tmp_path):
     folders.write_sample(tmp_path / "data")
     config = preset("tiny", source=str(tmp_path / "data"), measure_every=0)
     make = streams.batches(config.data, 0, CPU)
-    assert set(make(0)) == set(streams.INPUTS)
+    assert set(make(0)) == set(passes.inputs("people"))
     assert make(0)["source"].shape == (2, 3, 32, 32)
     assert run("run", "full", config, steps=1).finished
     with pytest.raises(FileNotFoundError, match="nowhere"):
