@@ -111,7 +111,7 @@ def with_forehead(landmarks: np.ndarray) -> np.ndarray:
 
 
 def trace(points: np.ndarray, longest: int) -> np.ndarray:
-    """Follow a curve through its key points in steps of at most half a pixel.
+    """Follow a curve through its key points, four samples for each pixel of a chord.
 
     Args:
         points: (N, 2) as (x, y), N at least 2.
@@ -127,7 +127,7 @@ def trace(points: np.ndarray, longest: int) -> np.ndarray:
         triple = points[first : first + 3]
         knots = np.concatenate(([0.0], np.hypot(*np.diff(triple, axis=0).T).cumsum()))
         begin = knots[start - first]
-        steps = int(np.ceil(2.5 * min(knots[-1] - begin, 2 * longest))) + 2
+        steps = int(np.ceil(4 * min(knots[-1] - begin, 2 * longest))) + 2
         s = np.concatenate((np.linspace(begin, knots[-1], steps), knots[start - first :]))
         pieces.append(_interpolate(knots, triple, np.sort(s)))
     return np.concatenate(pieces)
