@@ -25,7 +25,7 @@ FLOORS = [
     ["views", "model", "animation", "extraction", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
      "published", "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
-     "meanings", "judging", "temporal",
+     "meanings", "judging", "temporal", "turning",
      "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
      "films", "scrubber",
@@ -33,7 +33,7 @@ FLOORS = [
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring",
-     "sources", "live", "where", "sheets", "moves", "studio"],
+     "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
