@@ -264,6 +264,11 @@ class TestKinds:
         lifted = pixels("dance", at_12(12), names=FEET)[..., 1].amin(2)
         assert float((lifted.amax(1) - lifted.amin(1)).max()) > 0.05
 
+    def test_hips_sway_over_feet_that_stay(self):
+        x = pixels("wave", at_12(24), loop=2.0, names=(*FEET, "pelvis"))[..., 0]
+        right, left, pelvis = (x.amax(1) - x.amin(1)).median(0).values.tolist()
+        assert pelvis > 0.01 and max(right, left) < 0.5 * pelvis
+
     def test_who_waves_has_a_wrist_above_the_shoulder(self):
         def raised(kind):
             places = joints(kind, at_12(12))
