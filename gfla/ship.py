@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gfla import checkpoint, encoder, journal, ledger, measure, metrics, pretrain, storage, viz
-from gfla.config import from_dict
+from gfla.config import Config, from_dict
 from gfla.data.body import PARTS
 from gfla.model import GFLA
 
@@ -22,6 +23,15 @@ ENCODER_NOTES = {
     "judge": "feature encoder that only judges, trained on true correspondences; MIT",
     "augmented": "feature encoder that only judges, trained on bent twins of single pictures; MIT",
     "objects": "feature encoder, trained on true correspondences of procedural objects; MIT",
+}
+MODEL_NOTES = {
+    "people": "GFLA for procedural people, both stages; MIT",
+    "views": "view synthesis of procedural chairs and cars, both stages; MIT",
+    "views-published": "the same with the published way to tell the view; MIT",
+    "appearance": "appearance flow of procedural chairs and cars: F and one warp; MIT",
+    "video": "animation of procedural people, told the previous frame; MIT",
+    "video-still": "animation of procedural people, frame by frame; MIT",
+    "face": "animation of procedural faces; MIT",
 }
 LEARNED_FROM = {  # encoder: the kind of its training, see `gfla.pretrain`
     "people": "truth", "judge": "truth", "augmented": "augmentation", "objects": "objects"
@@ -78,28 +88,45 @@ def ship_encoder(run: str | Path, name: str = "people", pairs: int = 256) -> dic
     return results
 
 
-def record_flow(run: str | Path, pairs: int = 512) -> dict[str, float]:
-    """Record a finished stage 1: its true flow error and its log."""
-    return _record("people-flow", Path(run), "flow", checkpoint.load_model(_model(run)), pairs)
+def record(name: str, run: str | Path, pairs: int = 512) -> dict[str, float]:
+    """Record a run that is not shipped, of either stage, finished or not, under its own name.
+
+    Args:
+        name: of the ledger's entry, such as "people-flow".
+        run: its folder.
+        pairs: held-out pairs, or clips, to measure on.
+    """
+    return _record(name, Path(run), checkpoint.load_model(_model(run)), pairs)
 
 
-def record_full(name: str, run: str | Path, pairs: int = 512) -> dict[str, float]:
-    """Record a stage 2 that is not shipped, finished or not, under a name of its own."""
-    return _record(name, Path(run), "full", checkpoint.load_model(_model(run)), pairs)
+def ship_model(run: str | Path, pairs: int = 512, name: str = "people") -> dict[str, float]:
+    """Ship a finished stage 2 in half precision as `gfla.load(name)`, and record it.
 
+    Args:
+        run: its folder.
+        pairs: held-out pairs, or clips, to measure on.
+        name: of `MODEL_NOTES`.
 
-def ship_model(run: str | Path, pairs: int = 512) -> dict[str, float]:
-    """Ship a finished stage 2 in half precision as `gfla.load("people")`, and record it."""
-    goal = storage.weights_dir() / "people.safetensors"
+    Returns:
+        what was measured with the very file that is shipped, as the ledger has it.
+
+    Raises:
+        FileNotFoundError: no finished run there.
+        ValueError: an unknown name.
+    """
+    if name not in MODEL_NOTES:
+        raise ValueError(f"no model {name!r} ships: choose from {', '.join(MODEL_NOTES)}")
+    goal = storage.weights_dir() / f"{name}.safetensors"
     facts = storage.read_json(Path(run) / journal.CONFIG)
     checkpoint.save_model(
         goal, checkpoint.load_model(_model(run)), torch.float16,
         digest=facts["digest"], seed=facts["seed"],
     )  # fmt: skip
-    storage.add_to_manifest(goal, "GFLA for procedural people, both stages; MIT")
+    storage.add_to_manifest(goal, MODEL_NOTES[name])
     shipped = checkpoint.load_model(goal)
-    picture(shipped, storage.root() / "docs" / "people.png")
-    return _record("people-full", Path(run), "full", shipped, pairs)
+    if name == "people":
+        picture(shipped, storage.root() / "docs" / "people.png")
+    return _record(f"{name}-full", Path(run), shipped, pairs)
 
 
 @torch.no_grad()
@@ -141,17 +168,48 @@ def judge(model: GFLA, stage: str, pairs: int) -> dict[str, float]:
     return found | {"visible_share": scores["visible_share"], "measured_pairs": pairs}
 
 
-def _record(name: str, run: Path, stage: str, model: GFLA, pairs: int) -> dict[str, Any]:
+def judge_any(model: nn.Module, stage: str, pairs: int, config: Config) -> dict[str, float]:
+    """What a trained model of any kind is worth on held-out data.
+
+    Args:
+        model: of the kind that the configuration says.
+        stage: "flow" or "full".
+        pairs: held-out pairs, or clips.
+        config: of its run.
+
+    Returns:
+        people: as `judge`. Stage "flow", and faces: as `measure.measure`. Views: as
+        `turning.judge`, and held_out_…, the same over classes that no training has seen. Clips:
+        as `moving.judge`, and noisy_…, the same with the poses of a detector that errs.
+    """
+    from gfla import moving, turning  # each brings data along that no other kind needs
+    from gfla.data import detector, objects
+
+    kind, counted = config.model.kind, {"measured_pairs": pairs}
+    if kind == "people":
+        return judge(model, stage, pairs)
+    if stage == "flow" or config.data.source == "portraits":
+        return measure.measure(model, stage, pairs, "cpu", config) | counted
+    if kind == "animation":
+        found, name = moving.judge(model, pairs), "noisy"
+        other = moving.judge(model, pairs, noise=detector.NOISY)
+    else:
+        found, name = turning.judge(model, pairs), "held_out"
+        other = turning.judge(model, pairs, objects.HELD_OUT)
+    return found | {f"{name}_{key}": value for key, value in other.items()} | counted
+
+
+def _record(name: str, run: Path, model: nn.Module, pairs: int) -> dict[str, Any]:
     history, facts = journal.read(run), storage.read_json(run / journal.CONFIG)
     if (run / journal.STATE).exists():  # a run that goes on has logged more than it has saved
         saved = torch.load(run / journal.STATE, map_location="cpu", weights_only=True)["step"]
         history = [row for row in history if row["step"] <= saved]
-    results = judge(model, stage, pairs) | {
+    config, stage = from_dict(facts["config"]), facts["stage"]
+    results = judge_any(model, stage, pairs, config) | {
         "steps": history[-1]["step"],
         "seconds": round(history[-1]["seconds"]),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    config = from_dict(facts["config"])
     kept = [row for row in history if "measured_flow_ratio" in row]
     every = max(1, len(history) // ROWS)
     kept = sorted(kept + history[::every], key=lambda row: row["step"])
@@ -182,7 +240,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", choices=list(encoder.FILES), default="people", help=words)
     add("--flow", metavar="RUN", help="folder of a finished stage 1")
     add("--full", metavar="RUN", help="folder of a finished stage 2")
-    words = "record a stage 2 that is not shipped"
+    add("--model", choices=list(MODEL_NOTES), default="people", help="what --full becomes")
+    add("--pairs", type=int, default=512, help="held-out pairs or clips to measure on")
+    words = "record a run that is not shipped, of either stage"
     add("--record", nargs=2, metavar=("NAME", "RUN"), help=words)
 
 
@@ -190,8 +250,8 @@ def main(args: argparse.Namespace) -> int:
     """Ship what was named, and print what was measured."""
     work = {
         "encoder": lambda run: ship_encoder(run, args.name),
-        "flow": record_flow,
-        "full": ship_model,
+        "flow": lambda run: record("people-flow", run, args.pairs),
+        "full": lambda run: ship_model(run, args.pairs, args.model),
     }
     asked = {name: getattr(args, name) for name in work if getattr(args, name)}
     if args.record:
@@ -199,7 +259,7 @@ def main(args: argparse.Namespace) -> int:
     if not asked:
         raise ValueError("nothing to ship: name a run with --encoder, --flow, --full or --record")
     for name, run in asked.items():
-        done = work[name](run) if name in work else record_full(name, run)
+        done = work[name](run) if name in work else record(name, run, args.pairs)
         for key, value in done.items():
-            print(f"{name:<8}{key:<32}{value:.4g}")
+            print(f"{name:<8} {key:<32}{value:.4g}")
     return 0

@@ -65,7 +65,7 @@ def test_runs_that_cannot_be_shipped_are_refused(project, tmp_path, capsys):
     assert "nothing to ship" in capsys.readouterr().err
     assert cli.main(["ship", "--full", str(tmp_path / "none")]) == 2
     with pytest.raises(FileNotFoundError, match="has not finished"):
-        ship.record_flow(tmp_path / "none")
+        ship.record("people-flow", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="python -m gfla encoder"):
         ship.ship_encoder(tmp_path / "none")
 
