@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gfla import view_codes
 from gfla.discriminator import Discriminator, TemporalDiscriminator
 from gfla.extraction import MotionExtraction
 from gfla.model import Model, build
@@ -28,6 +29,7 @@ DISCRIMINATORS: dict[tuple[str, bool], Callable[[], nn.Module]] = {  # (task, of
     ("face", True): lambda: Discriminator(channels=6),
     ("dance", True): TemporalDiscriminator,
 }
+EXCUSED = {("face", True): "block0."}  # may have another shape: docs/spec.md section 10
 
 # Our names → the published ones (docs/spec.md section 10); # is a level.  The authors number their
 # blocks in order of use: encoder0 arrives at level 2 (so level − 2, `down`), the flow's decoder0 at
@@ -39,7 +41,6 @@ _FLOW = (
     ("jump.#.model.2.", "jump{rise}.conv1."),
     ("head.#.flow.", "output{rise}."),
     ("head.#.mask.", "mask{rise}.0."),
-    ("cat.", "cat.model.0."),
 )
 _ENCODER = (("1.", "block0."), ("#.", "encoder{down}."))
 _ATTENTION = ("kernel_net.", "fully_connect_layer.")
@@ -60,8 +61,7 @@ _NAMES = (
         )
         for inner, outer in rows
     ),
-    ("renderer.target_encoder.first.", "target.block0."),
-    ("renderer.target_encoder.second.", "target.block1."),
+    *view_codes.PUBLISHED,
     ("renderer.decoder.#.0.", "target.decoder{step}.0.model.0."),
     ("renderer.decoder.#.1.", "target.decoder{step}.1."),
     ("renderer.output.model.2.", "target.outconv.conv1."),
@@ -193,19 +193,14 @@ def import_published_discriminator(
             f"there is no task {task!r} with temporal={temporal}: choose one of {there}"
         )
     published = _read(path_or_state_dict)
-    make, excused = DISCRIMINATORS[task, temporal], ""
-    if (task, temporal) == ("face", True):
-        excused = "block0."
-        with torch.random.fork_rng(devices=[]):  # reading a file shall not move anybody's dice
-            discriminator = make()
-    else:
-        discriminator = _empty(make)
+    with torch.random.fork_rng(devices=[]):  # reading a file shall not move anybody's dice
+        discriminator = DISCRIMINATORS[task, temporal]()
     for key in [key for key in published if key.endswith(".weight_orig")]:
         u = published.get(key.replace("_orig", "_u"))
         if key.replace("_orig", "_v") not in published and u is not None:
             v = published[key].flatten(1).mT @ u  # (in·k·k,)
             published[key.replace("_orig", "_v")] = F.normalize(v, dim=0, eps=1e-12)
-    _fill(discriminator, published, excused=excused)
+    _fill(discriminator, published, excused=EXCUSED.get((task, temporal)))
     return discriminator.eval()
 
 
@@ -234,7 +229,7 @@ def _empty(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _fill(
-    network: nn.Module, published: dict[str, Tensor], prefix: str = "", excused: str = ""
+    network: nn.Module, published: dict[str, Tensor], prefix: str = "", excused: str | None = None
 ) -> None:
     """Copy published tensors into a network, or list every one that does not fit.
 
@@ -246,8 +241,9 @@ def _fill(
     strange = set()  # excused layers
     for name, key in names.items():
         tensor = published.get(key)
-        fits = tensor is None or tensor.shape == own_state[name].shape
-        if excused and key.startswith(excused) and not fits:
+        if tensor is None or not excused or not key.startswith(excused):
+            continue
+        if tensor.shape != own_state[name].shape:
             strange.add(key.rpartition(".")[0])
     for name, own in own_state.items():
         key = names[name]

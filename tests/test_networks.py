@@ -14,7 +14,7 @@ from gfla.checkpoint import (
     import_published_flow,
     published_name,
 )
-from gfla.discriminator import Discriminator
+from gfla.discriminator import Discriminator, TemporalDiscriminator
 from gfla.flow import FlowEstimator
 from gfla.renderer import Renderer
 
@@ -259,3 +259,28 @@ def test_parity_of_the_discriminator_in_training_and_in_eval_mode():
     stride = 256 // expected.shape[-1]
     off = np.abs(image.grad[..., ::stride, ::stride].numpy() - expected)
     assert (off > 1e-4 * np.abs(expected).max()).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("frames", "left"), [(3, 1), (4, 2), (5, 1), (6, 2), (8, 4)])
+def test_the_temporal_discriminator_takes_clips_of_several_lengths(frames, left):
+    network = TemporalDiscriminator(frames, base=4, cap=16, depth=4)
+    assert network(torch.zeros(2, 3, frames, 64, 32)).shape == (2, 1, 4, 2)
+    assert len(network.volume) == min(2, (frames - 1) // 2)
+    first = next(iter(network.plane.values())).shortcut[1]
+    assert first.in_channels == left * (4 if len(network.volume) == 1 else 8)
+
+
+def test_the_temporal_discriminator_sees_the_order_of_the_frames():
+    network = TemporalDiscriminator(4, base=4, cap=8, depth=2).eval()
+    clip = torch.randn(1, 3, 4, 16, 16)
+    assert not torch.allclose(network(clip), network(clip.flip(2)), rtol=1e-2)
+
+
+def test_clips_the_temporal_discriminator_cannot_score_are_refused():
+    network = TemporalDiscriminator(base=4, cap=8)
+    with pytest.raises(ValueError, match=r"\(2, 6, 3, 64, 64\), expected \(B, 3, 6, H, W\)"):
+        network(torch.zeros(2, 6, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"\(8, 64\) pixels, expected at least 16"):
+        network(torch.zeros(2, 3, 6, 8, 64))
+    with pytest.raises(ValueError, match="frames is 2"):
+        TemporalDiscriminator(frames=2)

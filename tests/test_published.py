@@ -90,6 +90,17 @@ def test_the_papers_models_have_the_papers_size(task, number):
         assert parameters(build("full", task)) == number
 
 
+def test_the_ablation_of_the_other_tasks():
+    """Of the same size where there is one, and refused by name where there is none."""
+    for name, task in (("bilinear", "dance"), ("bilinear", "face"), ("baseline", "shapenet")):
+        with torch.device("meta"):
+            full, other = (parameters(build(which, task)) for which in ("full", name))
+        assert other != full and abs(other / full - 1) < 0.1, (name, task)
+    for task in ("dance", "face"):
+        with pytest.raises(ValueError, match=r"an animation has one of \['bilinear', 'full'\]"):
+            build("global", task)
+
+
 def test_the_papers_other_networks_have_their_size():
     assert parameters(MotionExtraction()) == 1_834_786
     assert parameters(DISCRIMINATORS["face", True]()) == 665_537
