@@ -53,6 +53,10 @@ def pairs(
     Raises:
         ValueError: count, size, seed or classes out of range.
 
+    The paper's pairs are renderings of ShapeNet, the target at the source's elevation and any of
+    the 18 azimuths; ours have the same layout. A point counts as visible when it is the nearest on
+    its ray from the source's camera and turned to it by a cosine over `showroom.GRAZING`.
+
     >>> batch = pairs(2, size=(64, 64), seed=3)
     >>> batch["flow"].shape, bool((batch["visible"] <= batch["foreground"]).all())
     (torch.Size([2, 2, 64, 64]), True)

@@ -2,11 +2,13 @@
 
 Every solid is an affine image of one unit shape: the cube [-1, 1]^3, tapered towards Y = +1, cut by
 one convex quadric X^2 + Z^2 + w Y^2 <= a + b Y. That makes boxes, frustums, rods, tapered rods,
-discs, balls and boxes with rounded corners, and a ray meets each in closed form. The renderer is
-our own because the library's need is the truth and not the picture: the ray through any point of
-any view answers "what is nearest here, and how far", which is all that exact flow and visibility
-take. Headless libraries (pyrender, trimesh with it) want OpenGL through EGL or OSMesa, which a
-plain machine does not have, and give a depth buffer at pixel centres only.
+discs, balls and boxes with rounded corners, and a ray meets each in closed form.
+
+The renderer is our own because what is needed is the truth, not only the picture: the ray through
+any point of any view answers "what is nearest here, and how far", which is all that exact flow and
+visibility take. pyrender (over trimesh) draws without a screen only through EGL or OSMesa, a system
+library that pip does not bring, and gives depth at pixel centres, from which flow can be computed
+but visibility only be estimated. It was not tried here.
 """
 
 import math
