@@ -8,7 +8,8 @@ the picture, and must be given one before a convolutional network can use it. Th
                   the view, and only the shortcut, which has no norm, carries it on, as a colour
                   that is the same everywhere but at the border.
     "canvas"      a learned map for every code, with a place of its own for everything it says,
-                  and no norm before it has met the picture. This cure is ours.
+                  and no norm before it has met the picture; F is told the turn from one view to
+                  the other as well. This cure is ours.
 
 Both have the same entrances: what meets F's lowest features, what begins G's target features, and
 what stands beside the source's picture in the two ways of the ablation that have no F.
@@ -24,6 +25,8 @@ from torch import nn
 
 from gfla.blocks import SLOPE, ResBlock, ResBlockDecoder, initialise, norm
 from gfla.types import Features, View
+
+ELEVATIONS = 3  # the last numbers of a code; all before them are azimuths, once round the circle
 
 
 class Tile(nn.Module):
@@ -56,7 +59,7 @@ class Canvas(nn.Module):
         self.paint = nn.ConvTranspose2d(hidden, out, size)
 
     def begin(self) -> None:
-        """Maps of about one: a code has two or four ones, and no norm will lift what is small."""
+        """Maps of about one: a code has two to five ones, and no norm will lift what is small."""
         nn.init.normal_(self.mix.weight, std=0.5)
         nn.init.normal_(self.paint.weight, std=(2 / self.mix.out_channels) ** 0.5)
 
@@ -82,10 +85,30 @@ class TiledDifference(ResBlock):
         return super().forward(torch.cat([features, code], 1))
 
 
-class CanvasOfBoth(nn.Module):
-    """F's lowest features meet a canvas of both codes, in a block that has no norm.
+def turn(source_view: View, target_view: View) -> View:
+    """How far the camera goes round from source to target: a one-hot azimuth of its own.
 
-    The features are normalised before, so that neither of the two drowns the other.
+    turn(k) = Σ_i source(i) · target(i + k), round the circle
+
+    Args: source_view, target_view (B, K, 1, 1), K − 3 azimuths, then 3 elevations.
+    Returns (B, K − 3, 1, 1).
+
+    >>> view = torch.eye(21)[..., None, None]  # the azimuths 0 to 17, then the elevations
+    >>> turn(view[[17]], view[[1]]).argmax().item()
+    2
+    """
+    source, target = (view[:, :-ELEVATIONS, 0, 0] for view in (source_view, target_view))
+    steps = torch.arange(source.shape[1], device=source.device)
+    after = target[:, (steps[:, None] + steps) % len(steps)]  # (B, azimuth, turn)
+    return torch.einsum("bi,bik->bk", source, after)[..., None, None]
+
+
+class CanvasOfBoth(nn.Module):
+    """F's lowest features meet a canvas of both codes and their turn, in a block without norms.
+
+    The flow depends on the turn first of all, which is a product of the two codes, and a network
+    would have to learn its table before it could learn what to do about it. The features are
+    normalised before, so that neither of the two drowns the other.
 
     Args: channels of the features; view_channels; out, channels of the canvas; size (h, w).
     Args of forward: features (B, channels, h, w), both views.  Returns (B, channels, h, w).
@@ -94,7 +117,7 @@ class CanvasOfBoth(nn.Module):
     def __init__(self, channels: int, view_channels: int, out: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.norm = norm(channels)
-        self.canvas = Canvas(2 * view_channels, out, size)
+        self.canvas = Canvas(3 * view_channels - ELEVATIONS, out, size)
         self.block = ResBlock(channels + out, channels, normalised=False)
 
     def begin(self) -> None:
@@ -103,7 +126,8 @@ class CanvasOfBoth(nn.Module):
         initialise(self.block, gain=1.0)
 
     def forward(self, features: Features, source_view: View, target_view: View) -> Features:
-        canvas = self.canvas(torch.cat([source_view, target_view], 1))
+        codes = [turn(source_view, target_view), source_view, target_view]
+        canvas = self.canvas(torch.cat(codes, 1))
         return self.block(torch.cat([self.norm(features), canvas], 1))
 
 

@@ -14,7 +14,7 @@ from gfla.checkpoint import published_name
 from gfla.flow import upsample_flow
 from gfla.sampling import warp
 from gfla.types import Output
-from gfla.view_codes import CODES, PUBLISHED
+from gfla.view_codes import CODES, PUBLISHED, turn
 from gfla.views import AppearanceFlow, ViewFlowEstimator, Views
 
 SIZE = (32, 64)
@@ -152,6 +152,14 @@ def test_an_untrained_canvas_is_as_loud_as_the_source_that_it_is_blended_with():
         known = block(known)
     assert features.shape == known.shape
     assert 0.3 < (features.std() / known.std()).item() < 3
+
+
+def test_a_turn_is_the_azimuth_from_source_to_target_round_the_circle():
+    sources, targets = torch.meshgrid(torch.arange(18), torch.arange(18), indexing="ij")
+    sources, targets = sources.flatten(), targets.flatten()
+    turns = turn(code(*sources, elevation=1), code(*targets))
+    expected = torch.nn.functional.one_hot((targets - sources) % 18, 18).float()
+    assert torch.equal(turns[..., 0, 0], expected)
 
 
 @pytest.mark.parametrize("how", CODES)
