@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gfla.data import gaits, motion
+from gfla.data import curves, gaits, motion
 from gfla.data.body import JOINTS, Draw, capsules, draw_body, draw_pose, skeleton
 from gfla.data.detector import CLEAN, NOISY, Detector
 from gfla.data.keypoints import heatmaps, present
@@ -33,7 +33,7 @@ def moving(kind, seconds, loop=None):
     body = draw_body(Draw(5, range(MANY)))
     number = torch.full((MANY,), gaits.KINDS.index(kind))
     made = gaits.draw_motion(Draw(6, range(MANY)), number, body, 1.0, loop)
-    return body, made, [gaits.pose_at(made, body, moment) for moment in seconds]
+    return body, made, [curves.pose_at(made, body, moment) for moment in seconds]
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ class TestKinds:
     def test_walking_legs_and_arms_are_in_antiphase(self):
         places = joints("walk", at_12(24), loop=2.0)
         _, made, _ = moving("walk", [0.0], loop=2.0)
-        yaw = made.mean[:, gaits.YAW, None]
+        yaw = made.mean[:, curves.YAW, None]
 
         def ahead(name):
             forward = places[name][..., 0] * yaw.sin() + places[name][..., 2] * yaw.cos()

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from gfla.data.body import Body, Draw, Pose, draw_body, draw_pose
+from gfla.data.curves import Motion, pose_at
 from gfla.data.detector import Detector, detect
-from gfla.data.gaits import KINDS, Motion, draw_motion, pose_at
+from gfla.data.gaits import KINDS, draw_motion
 from gfla.data.garments import Wardrobe, draw_wardrobe
 from gfla.data.keypoints import heatmaps
 from gfla.data.people import Figure, correspond, draw_backdrop
