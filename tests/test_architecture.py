@@ -25,7 +25,7 @@ FLOORS = [
     ["views", "model", "animation", "extraction", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
      "published", "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
-     "meanings", "judging", "temporal", "turning", "moving",
+     "meanings", "judging", "temporal", "turning", "ways", "moving",
      "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
      "films", "scrubber",
