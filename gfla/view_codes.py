@@ -199,6 +199,7 @@ class CanvasBeside(nn.Module):
         self.size = size
 
     def begin(self) -> None:
+        """Begins as loud as the canvas does."""
         self.canvas.begin()
 
     def forward(self, code: View) -> Features:
