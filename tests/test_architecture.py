@@ -18,11 +18,11 @@ ROOMS = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 FLOORS = [
-    ["types", "fields", "storage", "config", "inputs"],
+    ["types", "fields", "storage", "presets", "config", "inputs"],
     ["sampling", "kernels"],
     ["spectral", "blocks", "attention"],
     ["flow", "renderer", "discriminator", "two_sources", "view_codes"],
-    ["views", "model", "animation", "extraction", "encoder", "features", "losses"],
+    ["views", "model", "animation", "passes", "extraction", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
      "published", "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
      "meanings", "judging", "temporal", "turning", "ways", "moving",
