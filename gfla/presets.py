@@ -29,7 +29,7 @@ def overrides() -> dict[str, dict]:
     small = _small()
     brief = small | _FAITHFUL | {"kernel_lr_ratio": 0.1}  # as fast as G, they settle on one tap
     views = brief | {"kind": "views", "source": "objects", "name": "objects"}
-    views |= {"pose_channels": 21, "code": "canvas", "flow.steps": 1_000, "full.steps": 1_200}
+    views |= {"pose_channels": 21, "code": "canvas", "flow.steps": 2_000, "full.steps": 1_200}
     clips = brief | {"kind": "animation", "source": "clips"}
     clips |= {"batch": 2, "frames": 4, "d_video": "differences", "full.temporal": 0.25}
     clips |= {"full.steps": 1_000}
