@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla.data import bones, clip_folders, motion, procedural_sets, small_sets, videos
+from gfla.data import bones, clip_folders, motion, procedural_sets, reading, small_sets, videos
 from gfla.data import keypoints as kp
 from gfla.data.videos import IPER, FashionVideo
 
@@ -302,6 +302,25 @@ def test_iper_turns_the_reference_alike_and_shifts_nothing(tmp_path):
 def layout_of_test(root):
     layout(root, lengths=(2,), phase="test")
     return root
+
+
+def test_fashion_draws_angle_shifts_and_scale_over_their_ranges():
+    chance = torch.Generator().manual_seed(0)
+    maps = [reading.random_affine(FashionVideo.ranges, (256, 256), chance) for _ in range(300)]
+    centre = torch.tensor([128.5, 128.5, 1.0], dtype=torch.float64)
+    drawn = torch.stack(
+        [
+            torch.stack(
+                (*(m @ centre)[:2] - 128.5, m[1, 0].atan2(m[0, 0]).rad2deg(), m[0, :2].norm())
+            )
+            for m in maps
+        ],
+        1,
+    )  # x, y, angle, scale
+    low, high = drawn.amin(1), drawn.amax(1)
+    torch.testing.assert_close(low, drawn.new_tensor([-20, -3, -5, 0.98]), rtol=0.05, atol=1e-3)
+    torch.testing.assert_close(high, drawn.new_tensor([20, 3, 5, 1.02]), rtol=0.05, atol=1e-3)
+    assert (torch.corrcoef(drawn) - torch.eye(4)).abs().max() < 0.2  # none follows another
 
 
 def test_fashion_moves_the_reference_by_itself(tmp_path):
