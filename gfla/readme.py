@@ -24,6 +24,15 @@ DEPARTURES = (
     ("people-full-paper-norms", "L1 weighing more, and the paper's norms"),
     ("people-full-first", "L1 weighing more, no norm before the source's colours"),
 )
+VIEWS = {  # the ledger's entry: what it is
+    "appearance-full": "appearance flow: F and one warp of the picture",
+    "views-published-full": "F and G, told the view as published",
+    "views-full": "F and G, told the view on a canvas (shipped)",
+}
+VIDEO = {
+    "video-still-full": "frame by frame",
+    "video-full": "told the previous frame (shipped)",
+}
 ABLATION = {  # metric: heading
     "judge_distance_foreground": "perceptual distance, person ↓",
     "l1_foreground": "L1, person ↓",
@@ -77,6 +86,32 @@ def departures_table(step: int = 1000) -> str:
     return ledger.table(
         [*rows, [words, f"{step + last['steps']:,}", *_errors(last), "`people-full`"]]
     )
+
+
+def views_table() -> str:
+    """View synthesis on held-out objects, of the classes of the training and of others."""
+    heads = ["L1 / copying's ↓", "flow error / zero flow's ↓"]
+    others = [f"{head.removesuffix(' ↓')}, other classes ↓" for head in heads]
+    rows = [["views", "parameters", *heads, *others]]
+    for name, words in VIEWS.items():
+        found = ledger.read(name)["results"]
+        keys = ["copy_ratio", "flow_ratio", "held_out_copy_ratio", "held_out_flow_ratio"]
+        rows.append([words, f"{found['parameters']:,}", *(f"{found[key]:.2f}" for key in keys)])
+    return ledger.table(rows)
+
+
+def video_table() -> str:
+    """Animation of held-out people, driven by true poses and by those of a detector that errs."""
+    keys = {"copy_ratio": "L1 / copying's ↓", "flow_ratio": "flow error / zero flow's ↓",
+            "warp_error": "warp error ↓", "flicker": "flicker ↓"}  # fmt: skip
+    heads = [*keys.values(), "noisy poses: L1 / copying's ↓", "noisy poses: flicker ↓"]
+    rows = [["clips", *heads]]
+    for name, words in VIDEO.items():
+        found = ledger.read(name)["results"]
+        wanted = [*keys, "noisy_copy_ratio", "noisy_flicker"]
+        form = [".3f" if key.endswith(("error", "flicker")) else ".2f" for key in wanted]
+        rows.append([words, *(f"{found[key]:{how}}" for key, how in zip(wanted, form))])
+    return ledger.table(rows)
 
 
 def ablation_table() -> str:
@@ -145,6 +180,8 @@ def filled(text: str) -> str:
         "results": results_table,
         "street": street_table,
         "departures": departures_table,
+        "views": views_table,
+        "video": video_table,
         "ablation": ablation_table,
         "differences": differences_table,
     }

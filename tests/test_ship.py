@@ -80,3 +80,28 @@ def test_a_street_with_a_failed_notebook_is_not_recorded(project, tmp_path):
     storage.write_json(tmp_path / "manifest.json", manifest)
     with pytest.raises(ValueError, match="01_x did not finish"):
         readme.record_street(tmp_path)
+
+
+TASKS = {
+    "views": {"kind": "views", "source": "objects", "pose_channels": 21, "code": "canvas"},
+    "video": {"kind": "animation", "source": "clips", "frames": 3, "batch": 1}
+    | {"d_video": "differences"},
+}
+
+
+@pytest.mark.parametrize("name, other", [("views", "held_out"), ("video", "noisy")])
+def test_models_of_other_tasks_ship_with_numbers_of_their_own(project, tmp_path, name, other):
+    eyes = encoder.SmallEncoder(widths=(8, 8, 8, 8, 8), out=(8, 8, 8))
+    setting = config.preset("tiny", **TASKS[name])
+    train.fit(setting, "full", tmp_path / "run", encoder=eyes, device="cpu", progress=False)
+    line = ["ship", "--full", str(tmp_path / "run"), "--model", name, "--pairs", "2"]
+    assert cli.main(line) == 0
+    entry = ledger.read(f"{name}-full")
+    found = entry["results"]
+    for key in ("copy_ratio", "flow_ratio"):
+        assert 0 < found[key] < 10 and 0 < found[f"{other}_{key}"] < 10
+    shipped = gfla.load(name)
+    assert found["parameters"] == sum(p.numel() for p in shipped.parameters())
+    assert storage.read_manifest(storage.weights_dir())[f"{name}.safetensors"]["note"]
+    with pytest.raises(ValueError, match="no model 'cats' ships"):
+        ship.ship_model(tmp_path / "run", name="cats")
