@@ -24,7 +24,8 @@ FLOORS = [
     ["flow", "renderer", "discriminator", "two_sources", "view_codes"],
     ["views", "model", "animation", "passes", "extraction", "encoder", "features", "losses"],
     ["data.*", "streams", "scenes", "basins", "metrics", "measure", "checkpoint", "ledger",
-     "published", "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
+     "published", "published_names", "layouts", "fitting", "pickled", "released", "parity",
+     "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
      "meanings", "judging", "temporal", "turning", "ways", "moving",
      "comparison", "pairing", "resaving", "conventions"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
@@ -34,7 +35,8 @@ FLOORS = [
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring",
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures"],
-    ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "cli", "__main__"],
+    ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "importing", "cli",
+     "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
