@@ -68,7 +68,7 @@ class DataConfig:
     """Where the pairs come from."""
 
     size: tuple[int, int] = (256, 256)  # (H, W) in pixels; paper 256x256, Market-1501 128x64
-    source: str = "people"  # "people", "objects", "clips", "portraits", or a folder of pairs
+    source: str = "people"  # "people", "objects", "clips", "portraits", or a folder
     batch: int = 8  # pairs or clips per step; paper 8, clips 2
     frames: int = 6  # of a clip; paper 6
     prefetch: int = 1  # batches made ahead by a thread, 0 = none; changes no number
@@ -241,8 +241,9 @@ def preset(name: str, **changes) -> Config:
 
     Args:
         name: "tiny" (tests, seconds), "small" (64 px, a laptop; other sizes by `size=128`),
-            "fashion" (256x256) or "market" (128x64), the last two as published; of other tasks,
-            small ones: "views" and "appearance" (objects), "video" (people), "face".
+            "fashion" (256x256) or "market" (128x64), the last two as published. Of other tasks,
+            small: "views" and "appearance" (objects), "video" (people), "face"; as published, from
+            a folder: "shapenet", "dance".
         changes: `field=value` where the field's name is unique, otherwise `**{"flow.lr": 1e-3}`.
             Values may be texts, as they come from a command line.
 

@@ -37,6 +37,9 @@ def overrides() -> dict[str, dict]:
     return {
         "fashion": {},
         "market": {"size": (128, 64), "kernel_sizes": {2: 3}, "d_depth": 3},
+        "shapenet": {"kind": "views", "source": "data/shapenet", "pose_channels": 21},
+        "dance": {"kind": "animation", "source": "data/dance", "pose_channels": 20}
+        | {"batch": 2, "frames": 6, "full.temporal": 2.0},
         "small": small,
         "views": views,
         "appearance": views

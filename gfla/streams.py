@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from gfla import passes
 
 if TYPE_CHECKING:
     from gfla.config import DataConfig
-    from gfla.data.folders import DeepFashion
 
 Batch = dict[str, Tensor]
 
@@ -83,7 +82,7 @@ def batches(
         def make(step: int) -> Batch:
             return procedural(data, data.batch, people_seed(seed, step), device)
     else:
-        folder = open_folder(data)
+        folder = open_folder(data, kind)
 
         def make(step: int) -> Batch:
             return folder.batch(step, data.batch, seed)
@@ -116,12 +115,34 @@ def procedural(
     return room.clips(count, frames=data.frames, **drawn)
 
 
-def open_folder(data: DataConfig) -> DeepFashion:
-    """The training pairs in the folder `data.source`: Market-1501 if its lists say so."""
-    from gfla.data.folders import DeepFashion, Market1501
+def open_folder(data: DataConfig, kind: str = "people") -> Any:
+    """The training data in the folder `data.source`, in one of the authors' layouts.
 
-    market = any(Path(data.source).glob("market-pairs-*.csv"))
-    return (Market1501 if market else DeepFashion)(data.source, "train", data.size)
+    Args:
+        data: source, size, frames.
+        kind: of the model, see `gfla.passes`.
+
+    Returns:
+        people: DeepFashion, or Market-1501 if its lists say so. Views: ShapeNet, of the class whose
+        file is there. Animation: faces, or people who dance, with masks (iPER) or without; a batch
+        holds stretches of `data.frames` frames, where the authors go on with up to five chunks
+        of one stretch.
+
+    Raises:
+        FileNotFoundError: the folder, or what the layout asks for, is not there.
+    """
+    from gfla.data import face_folders, folders, shapenet, videos
+
+    root, size = Path(data.source), data.size
+    if kind in ("views", "appearance"):
+        found = sorted(path.stem.removeprefix("data_") for path in root.glob("data_*.hdf5"))
+        return shapenet.ShapeNet(root, found[0] if found else "chair", "train", size)
+    if kind == "animation":
+        reader = face_folders.FaceVideo if (root / "train_data").is_dir() else videos.FashionVideo
+        reader = videos.IPER if (root / "train_256" / "train_C").is_dir() else reader
+        return reader(root, "train", size, frames=data.frames, chunk=data.frames)
+    market = any(root.glob("market-pairs-*.csv"))
+    return (folders.Market1501 if market else folders.DeepFashion)(root, "train", size)
 
 
 def ahead(make: Callable[[int], Batch], first: int, last: int, count: int) -> Iterator[Batch]:

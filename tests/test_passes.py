@@ -5,6 +5,7 @@ import torch
 
 from gfla import journal, measure, passes, step, streams, train
 from gfla.config import preset
+from gfla.data import procedural_sets
 from gfla.encoder import SmallEncoder
 from gfla.model import load
 from gfla.storage import CheckpointError
@@ -65,6 +66,30 @@ def test_a_run_of_any_kind_goes_on_bit_for_bit(name, encoder, tmp_path):
     assert whole.finished and parts.finished
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, parts.model.state_dict()[key]), key
+
+
+FOLDERS = {
+    "views": (procedural_sets.procedural_views, {"elevations": 1}),
+    "appearance": (procedural_sets.procedural_views, {"elevations": 1, "kind": "car"}),
+    "animation": (procedural_sets.procedural_videos, {"frames": 4}),
+    "faces": (procedural_sets.procedural_faces, {"frames": 4}),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_epoch_of_a_small_data_set_on_disk(name, encoder, tmp_path):
+    """The authors' layouts train as the procedural data do."""
+    write, more = FOLDERS[name]
+    write(tmp_path / "set", count=2, tests=1, size=(32, 32), seed=7, **more)
+    changes = TINY[name] | {"source": str(tmp_path / "set"), "batch": 2, "measure_every": 0}
+    if name == "animation":
+        changes["pose_channels"] = 20  # joints and bones
+    config = preset("tiny", **changes)
+    folder = streams.open_folder(config.data, config.model.kind)
+    steps = min(4, -(-len(folder) // 2))
+    more = {"encoder": encoder, "device": "cpu", "progress": False, "steps": steps}
+    done = train.fit(config, "full", tmp_path / "run", **more)
+    assert done.finished and len(journal.read(tmp_path / "run")) == steps
 
 
 def test_a_clip_is_judged_frame_by_frame_against_both_sources(encoder):
