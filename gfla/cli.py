@@ -30,6 +30,8 @@ COMMANDS = {
     "ship": Command("put finished runs into data/weights and the ledger", "gfla.ship"),
     "ablate": Command("train, judge and record the four models of the ablation", "gfla.ablate"),
     "evaluate": Command("score a model's or a folder's pictures, with a table", "gfla.evaluate"),
+    "import": Command("read weights that the authors published", "gfla.importing"),
+    "data": Command("check, prepare, preview and unpack data sets on disk", "gfla.data_sets"),
     "readme": Command("fill the README's tables from the ledger", "gfla.readme"),
     "sample": Command(
         "write procedural people to disk in the DeepFashion layout",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -101,12 +100,6 @@ def fill(
             f"missing {_few(fitted.missing)}, {len(fitted.wrong)} have another shape or bad "
             f"numbers {_few(fitted.wrong)}; check that the task is the file's own and that the "
             "download is whole"
-        )
-    if fitted.untrained:
-        warnings.warn(
-            f"{list(fitted.untrained)} have another shape in the file and stay untrained: the "
-            "scores mean nothing until they are trained",
-            stacklevel=4,  # the line that called an import_published_…
         )
     own = net.state_dict()
     state = {

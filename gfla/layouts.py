@@ -104,18 +104,22 @@ def layout(task: str, part: str) -> Mapping[str, tuple[int, ...]]:
     return {key_of(name, part): tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def recognise(tensors: Mapping[str, Tensor]) -> Guess:
+def recognise(
+    tensors: Mapping[str, Tensor], task: str | None = None, part: str | None = None
+) -> Guess:
     """Say which published network a state_dict belongs to, by names and shapes.
 
     Args:
         tensors: by the names in the file, with or without prefix and second names; extra and
             missing ones count against, and decide nothing alone.
+        task, part: look among the networks of this task, or part, only.
 
     Returns:
         The Guess that agrees best.
 
     Raises:
         gfla.storage.CheckpointError: it resembles none of them.
+        ValueError: there is no such task or part.
 
     Cars and chairs have one layout, as have FashionVideo and iPER, and all discriminators of
     pictures but Market-1501's: what the numbers were trained on, the names cannot tell.
@@ -125,27 +129,37 @@ def recognise(tensors: Mapping[str, Tensor]) -> Guess:
     >>> guess.task, guess.part, guess.alike
     ('market', 'generator', 1.0)
     """
+    pairs = [pair for pair in combinations() if (task or pair[0], part or pair[1]) == pair]
+    if not pairs:
+        raise ValueError(
+            f"there is no task {task!r} with part {part!r}: choose one of {combinations()}"
+        )
+    scores = {pair: alike(tensors, *pair) for pair in pairs}
+    best = max(scores, key=scores.__getitem__)  # of equal ones the first
+    if scores[best] < _ALIKE:
+        asked = " ".join(f"of {word!r}" for word in (task, part) if word)
+        some = ", ".join(sorted(tensors)[:4])
+        raise CheckpointError(
+            f"no published network {asked + ' ' if asked else ''}has names and shapes like these: "
+            f"{some}, … ({len(tensors)} in all){_whose(tensors) if asked else ''}: give a file of "
+            "the authors, or one with their names"
+        )
+    return Guess(*best, same_layout(*best), scores[best])
+
+
+def same_layout(task: str, part: str) -> tuple[str, ...]:
+    """All tasks whose network of this part has the very same names and shapes, `task` included."""
+    same = layout(task, part)
+    return tuple(t for t, p in combinations() if p == part and layout(t, p) == same)
+
+
+def alike(tensors: Mapping[str, Tensor], task: str, part: str) -> float:
+    """How well names and shapes agree: twice what both have, of all that each has.
+
+    Args: tensors, by the names in the file; task, part of `network`.  Returns 0 … 1.
+    """
     shapes = {plain_name(key): tuple(tensor.shape) for key, tensor in tensors.items()}
     shapes = {key: shape for key, shape in shapes.items() if _counts(key)}
-    scores = {pair: _alike(shapes, *pair) for pair in combinations()}
-    task, part = max(scores, key=scores.__getitem__)  # of equal ones the first
-    best = scores[task, part]
-    if best < _ALIKE:
-        raise CheckpointError(
-            f"no published network has names and shapes like these: {sorted(shapes)[:4]}, … "
-            f"({len(shapes)} in all): give a file of the authors, or one with their names"
-        )
-    same = layout(task, part)
-    tasks = tuple(t for t, p in combinations() if p == part and layout(t, p) == same)
-    return Guess(task, part, tasks, best)
-
-
-def _counts(key: str) -> bool:
-    return not key.endswith((*STATISTICS, "weight_v"))
-
-
-def _alike(shapes: Mapping[str, tuple[int, ...]], task: str, part: str) -> float:
-    """Twice what both have, of all that each has."""
     wanted = {key: shape for key, shape in layout(task, part).items() if _counts(key)}
     excused = EXCUSED.get((task, part))
     both = sum(
@@ -153,3 +167,15 @@ def _alike(shapes: Mapping[str, tuple[int, ...]], task: str, part: str) -> float
         for key, shape in wanted.items()
     )
     return 2 * both / max(1, len(wanted) + len(shapes))
+
+
+def _counts(key: str) -> bool:
+    return not key.endswith((*STATISTICS, "weight_v"))
+
+
+def _whose(tensors: Mapping[str, Tensor]) -> str:
+    try:
+        guess = recognise(tensors)
+    except CheckpointError:
+        return ""
+    return f"; they are those of task {guess.task!r}, part {guess.part!r}"

@@ -7,6 +7,7 @@ into one of our own, with a report.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,9 +49,17 @@ def imported(path_or_state_dict: str | Path | Mapping, task: str | None, part: s
     net = None if task is None else network(task, part)  # first of all: is there such a task?
     tensors = pickled.read(path_or_state_dict).tensors
     if net is None:
-        task = recognise(tensors).task
+        task = recognise(tensors, part=part).task
         net = network(task, part)
-    return fill(net, fit(net, task, part, tensors), tensors, (task, part))
+    fitted = fit(net, task, part, tensors)
+    fill(net, fitted, tensors, (task, part))
+    if fitted.untrained:
+        warnings.warn(
+            f"{list(fitted.untrained)} have another shape in the file and stay untrained: the "
+            "scores mean nothing until they are trained",
+            stacklevel=3,
+        )
+    return net
 
 
 def import_published(
