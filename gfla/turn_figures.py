@@ -16,8 +16,10 @@ from gfla.turning import DEGREES
 
 COLORS = {  # appearance flow only moves source pixels: source blue
     "ours": viz.GENERATED, "appearance flow": viz.SOURCE, "copying": viz.MUTED,
-    "true warp": viz.TARGET, "canvas": viz.GENERATED, "published": viz.ATTENTION,
+    "true warp": viz.TARGET, "zero flow": viz.MUTED, "ball": viz.PALE,
+    "objects": viz.INK, "canvas": viz.GENERATED, "published": viz.ATTENTION,
 }  # fmt: skip
+REFERENCES = "copying", "true warp", "zero flow", "ball"  # dashed: what no model made
 PER_LINE = 9  # views beside each other; a turn is two lines
 _GAP, _LEFT, _FOOT = 3, 96, 20  # pixels: between pictures, for words and source, for degrees
 
@@ -78,7 +80,7 @@ def flows_around(
     foreground: Tensor,
     flows: Mapping[str, Tensor],
     turns: Sequence[int],
-    limit: float,
+    limit: float | None = None,
 ) -> Figure:
     """Draw the flow of one object in several views: models, then the truth, over the object.
 
@@ -87,22 +89,25 @@ def flows_around(
         foreground: (V, 1, H, W).
         flows: label -> (V, 2, h, w) in pixels of its own level.
         turns: azimuth bins from the source, for each of the V views.
-        limit: pixels drawn with full colour.
+        limit: pixels drawn with full colour; by default one true vector in twenty is longer.
 
     Returns:
         Figure, a row a model, the truth last; the flow's key beside it.
     """
     size = tuple(truth.shape[-2:])
+    lengths = truth.norm(dim=1, keepdim=True)[foreground > 0]
+    limit = limit or float(lengths.quantile(0.95)) or 1.0
     rows = {name: upsample_flow(flow, size) * foreground for name, flow in flows.items()}
     rows["true flow"] = truth * foreground
     pictures = [[viz.flow_to_color(one, limit) for one in row] for row in rows.values()]
-    return viz.grid(pictures, [f"{turn * DEGREES}°" for turn in turns], list(rows), limit)
+    figure = viz.grid(pictures, [f"{turn * DEGREES}°" for turn in turns], list(rows), limit)
+    figure.axes[-1].set_xlabel(f"rim:\n{limit:.2g} px")  # many columns leave the key little room
+    return figure
 
 
 def by_angle(
     found: Mapping[str, Mapping[int, Mapping[str, float]]],
     panels: Mapping[str, tuple[str, Mapping[str, str]]],
-    ylim: Mapping[str, tuple] | None = None,
 ) -> Figure:
     """Draw numbers against the angle of the turn.
 
@@ -110,7 +115,6 @@ def by_angle(
         found: model -> bin -> numbers, of `gfla.turning.grouped`.
         panels: y label -> (model, line's name -> key), a panel each: which numbers are drawn. A
             line that is named like a model is that model's own.
-        ylim: y label -> limits.
 
     Returns:
         Figure, a panel beside the other, lines named above.
@@ -125,13 +129,14 @@ def by_angle(
         specs.append({
             "x": places, "lines": lines, "xlabel": "turn [degrees]", "ylabel": label,
             "colors": {line: COLORS[line] for line in lines if line in COLORS},
-            "dashed": [line for line in lines if line in ("copying", "true warp", "zero flow")],
-            "ylim": (ylim or {}).get(label),
+            "dashed": [line for line in lines if line in REFERENCES], "legend": False,
         })  # fmt: skip
-    figure = viz.panels(*specs)
+    figure, handles = viz.panels(*specs, height=3.0), {}
     for axes in figure.axes:
-        axes.set_xticks(range(0, 181, 40))
+        axes.set_xticks(range(0, 181, 20))
         axes.set_ylim(bottom=0)
+        handles = {line.get_label(): line for line in axes.lines} | handles
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles))
     return figure
 
 

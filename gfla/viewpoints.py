@@ -25,8 +25,8 @@ from gfla.view_codes import CODES
 class Setting:
     """How large the experiments of notebook 05 are."""
 
-    pairs: int = 144  # held-out pairs of the trained classes that judge
-    others: int = 96  # pairs of the classes that no training saw
+    pairs: int = 128  # held-out pairs of the trained classes that judge
+    others: int = 64  # pairs of the classes that no training saw
     spun: int = 6  # objects whose 18 views share out the variance
     ball_side: int = 129  # pixels per side of the picture of a ball
 
@@ -251,3 +251,24 @@ def sides(
     made = {name: turning.around(model, *asked).image[0] for name, model in models.items()}
     still = turned["source"].expand(AZIMUTHS, -1, -1, -1)
     return {"source": still} | made | {"truth": turned["frames"][0]}
+
+
+@torch.no_grad()
+def look(
+    models: Mapping[str, nn.Module], turned: Mapping[str, Tensor], number: int, stop: int
+) -> dict[str, Tensor]:
+    """One object from one side, painted now: what a slider asks for.
+
+    Args:
+        models: label -> model.
+        turned: of `spin`.
+        number: which of its objects.
+        stop: azimuth bin.
+
+    Returns:
+        label -> picture (3, H, W): source, the models in their order, truth.
+    """
+    one = slice(number, number + 1)
+    asked = turned["source"][one], turned["source_view"][one], turned["views"][one, stop]
+    made = {name: model.render(*asked)[0] for name, model in models.items()}
+    return {"source": turned["source"][number]} | made | {"truth": turned["frames"][number, stop]}

@@ -85,6 +85,11 @@ def test_by_angle_draws_a_model_s_own_line_and_the_common_ones():
     assert lines["ours"].get_xdata().tolist() == [0, 60, 180]
     assert lines["ours"].get_color() == viz.GENERATED and lines["copying"].get_linestyle() == "--"
     assert right.get_ylabel() == "again" and left.get_ylim()[0] == 0
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(keys), "each line named once"
+    other = {"truth": {0: {"l1": 0.3}}}
+    drawn = turn_figures.by_angle(found | other, {"L1": ("ours", {"truth": "l1"})}).axes[0].lines
+    assert drawn[0].get_ydata().tolist() == [0.3], "a line named like a model is that model's own"
 
 
 def test_a_film_is_published_within_a_run_only(tmp_path, monkeypatch):

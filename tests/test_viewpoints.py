@@ -81,6 +81,10 @@ def test_sides_are_those_of_one_object():
     asked = turned["source"], turned["source_view"], turned["views"]
     made = turning.around(model, *asked).image[1]
     torch.testing.assert_close(clips["ours"], made, atol=1e-5, rtol=0)
+    seen = viewpoints.look({"ours": model}, turned, 1, stop=7)
+    assert list(seen) == list(clips)
+    for name, clip in clips.items():
+        torch.testing.assert_close(seen[name], clip[7], atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="classes is"):
         viewpoints.sides({}, (64, 64), "boat")
 
