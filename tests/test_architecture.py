@@ -35,8 +35,8 @@ FLOORS = [
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring",
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures"],
-    ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "importing", "cli",
-     "__main__"],
+    ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "data_sets", "importing",
+     "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
