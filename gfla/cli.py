@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": Command("score a model's or a folder's pictures, with a table", "gfla.evaluate"),
     "import": Command("read weights that the authors published", "gfla.importing"),
     "data": Command("check, prepare, preview and unpack data sets on disk", "gfla.data_sets"),
+    "render": Command("move the person of a photograph of one's own", "gfla.rendering"),
     "readme": Command("fill the README's tables from the ledger", "gfla.readme"),
     "sample": Command(
         "write procedural people to disk in the DeepFashion layout",

@@ -27,16 +27,19 @@ FLOORS = [
      "published", "published_names", "layouts", "fitting", "pickled", "released", "parity",
      "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
      "meanings", "judging", "temporal", "turning", "ways", "moving",
-     "comparison", "pairing", "resaving", "conventions"],
+     "comparison", "pairing", "resaving", "conventions",
+     "detecting"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
      "films", "scrubber",
-     "one_at_a_time", "own_picture", "pixel_picker", "pose_editor", "pose_sliders"],
+     "one_at_a_time", "own_picture", "pixel_picker", "pose_editor", "pose_sliders",
+     "pose_drawing", "pose_inputs"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
      "protocol", "scoring",
-     "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures"],
+     "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
+     "origins", "repainting"],
     ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "data_sets", "importing",
-     "cli", "__main__"],
+     "rendering", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
