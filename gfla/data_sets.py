@@ -20,7 +20,8 @@ from gfla import storage
 from gfla.data.checking import check
 from gfla.data.contact_sheet import contact_sheet
 from gfla.data.known_sets import KNOWN
-from gfla.data.preparing import PROTOCOLS, prepare
+from gfla.data.preparing import prepare
+from gfla.data.protocols import PROTOCOLS
 from gfla.data.unpacking import MOST_BYTES, MOST_FILES, unpack
 
 _WORKERS = min(4, os.cpu_count() or 1)

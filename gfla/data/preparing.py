@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from PIL import Image
 from tqdm.auto import tqdm
 
 from gfla import storage
@@ -22,6 +21,7 @@ from gfla.data.findings import Findings
 from gfla.data.oddities import ENDINGS, examine
 from gfla.data.pair_faults import tree_pictures
 from gfla.data.photographs import open_photograph
+from gfla.data.protocols import PROTOCOLS, Protocol, size_of
 from gfla.data.recognising import PHASES, PREFIXES, Recognised, recognise
 from gfla.data.rough_lists import read_lists, rough_names
 from gfla.data.sample import flattened
@@ -30,37 +30,6 @@ from gfla.data.staging import Staging
 NOTE = "prepared.json"  # in the folder that is made: what it is made of, and how
 SUMS = "SHA256SUMS"  # likewise; `sha256sum -c` reads it too
 _TOGETHER = 256  # pictures between two looks at whether to stop
-
-
-class Protocol(NamedTuple):
-    """One way to make the pictures."""
-
-    line: str  # what it is, and what for
-    square: bool = True  # DeepFashion to 256x256, else to 256x176
-    filter: Image.Resampling | None = Image.Resampling.BILINEAR  # None = bytes as they are
-    ending: str = ".png"
-    options: tuple[tuple[str, Any], ...] = ()  # of the file format
-
-
-PROTOCOLS = {
-    "authors": Protocol(
-        "what the authors' network reads: DeepFashion squashed to 256x256, Market-1501 128x64, "
-        "bilinear with antialiasing, without loss"
-    ),
-    "narrow": Protocol(
-        "the 256x176 of most later papers, bilinear with antialiasing, without loss; read as "
-        "256x256 it is resized twice",
-        square=False,
-    ),
-    "truth": Protocol(
-        "ground truth to score against as the authors did (their issues 53 and 70): bicubic, JPEG; "
-        "its quality is not known, Pillow's 75 with 4:2:0 is taken",
-        filter=Image.Resampling.BICUBIC,
-        ending=".jpg",
-        options=(("quality", 75), ("subsampling", "4:2:0")),
-    ),
-    "flatten": Protocol("names and split alone, the files' bytes as they are", filter=None),
-}
 
 
 class Job(NamedTuple):
@@ -129,7 +98,7 @@ def prepare(
     found = Findings()
     jobs = list(_jobs(at, beside, out, PROTOCOLS[protocol], found))
     with Staging(out) as staging:
-        work = partial(_make, how=PROTOCOLS[protocol], size=_size(family, protocol), to=staging)
+        work = partial(_make, how=PROTOCOLS[protocol], size=size_of(family, protocol), to=staging)
         made, skipped, failed = _run(jobs, work, found, workers, progress)
         for phase in PHASES:
             _write_lists(at, beside, phase, out, found)
@@ -163,12 +132,6 @@ def _claim(out: Path, at: Recognised, protocol: str) -> None:
 
 def _prefixes(at: Recognised) -> tuple[str, ...]:
     return PREFIXES[at.kind.removesuffix("_tree")]
-
-
-def _size(family: str, protocol: str) -> tuple[int, int]:
-    if family == "market":
-        return (128, 64)
-    return (256, 256) if PROTOCOLS[protocol].square else (256, 176)
 
 
 def _jobs(at: Recognised, beside: Path, out: Path, how: Protocol, found: Findings) -> Iterator[Job]:
@@ -308,7 +271,7 @@ def _write_note(
         "source": str(at.root.resolve()),
         "finished": True,
         "what": how.line,
-        "size": list(_size(at.kind.removesuffix("_tree"), protocol)) if how.filter else None,
+        "size": list(size_of(at.kind.removesuffix("_tree"), protocol)) if how.filter else None,
         "failed": failed,
         "findings": found.records(),
     }
