@@ -137,12 +137,12 @@ def recognise(
     scores = {pair: alike(tensors, *pair) for pair in pairs}
     best = max(scores, key=scores.__getitem__)  # of equal ones the first
     if scores[best] < _ALIKE:
-        asked = " ".join(f"of {word!r}" for word in (task, part) if word)
+        asked = ", ".join(f"{k} {v!r}" for k, v in (("task", task), ("part", part)) if v)
         some = ", ".join(sorted(tensors)[:4])
         raise CheckpointError(
-            f"no published network {asked + ' ' if asked else ''}has names and shapes like these: "
-            f"{some}, … ({len(tensors)} in all){_whose(tensors) if asked else ''}: give a file of "
-            "the authors, or one with their names"
+            f"no published network {f'of {asked} ' if asked else ''}has names and shapes like "
+            f"these: {some}, … ({len(tensors)} in all){_whose(tensors) if asked else ''}: give a "
+            "file of the authors, or one with their names"
         )
     return Guess(*best, same_layout(*best), scores[best])
 
