@@ -128,7 +128,9 @@ class Views(_OfViews):
         attention: "full", "bilinear", "global" or "baseline", as in `gfla.model.GFLA`. The last
             two have no flow estimator; their source encoder is given the source's view.
         mask_start: the value that every mask begins with.
-        true_colors: leave the norms out of the source encoder's first block.
+        true_colors: leave the norms out of the source encoder's first block, and its first
+            LeakyReLU, which presses all that is darker than grey into a tenth: on a white ground
+            that is the object.
         code: "published" as the authors' layout has it, where instance norms silence the code;
             "canvas", our cure (`gfla.view_codes`).
 
@@ -204,6 +206,8 @@ class Views(_OfViews):
             true_colors, mask_start, start,
         )  # fmt: skip
         start.begin()
+        if true_colors:
+            self.renderer.source_encoder["1"].model[1] = nn.Identity()
 
     def forward(self, source: Image, source_view: View, target_view: View) -> Output:
         self._check_shapes(source, source_view, target_view)
