@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfla.sampling import warp
@@ -74,6 +75,50 @@ def followed(batch: Batch) -> Painted:
 def frozen(batch: Batch) -> Painted:
     """The way that shows the first true frame for ever."""
     return _shown(batch["frames"][:, :1].expand_as(batch["frames"]))
+
+
+def remembering(way: Way, share: float = 0.5) -> Way:
+    """A way whose frames are mixed with their own past along the true flow: memory at its best.
+
+        z_t = share · z_{t−1}(l + w_t(l)) + (1 − share) · x̂_t   where the frame before shows it
+
+    Args:
+        way: makes x̂.
+        share: of the past; 0.5 damps noise that is new in every frame to 1/√6 of its changes.
+
+    Returns:
+        batch -> Painted, without flows.
+    """
+
+    def remembers(batch: Batch) -> Painted:
+        frames = [*way(batch).image.unbind(1)]
+        for t in range(1, len(frames)):
+            past = warp(frames[t - 1], batch["previous_flow"][:, t])
+            weight = share * batch["previous_visible"][:, t]
+            frames[t] = weight * past + (1 - weight) * frames[t]
+        return _shown(torch.stack(frames, 1))
+
+    return remembers
+
+
+def softened(way: Way, share: float) -> Way:
+    """A way whose frames are mixed with their own mean over 3×3 pixels.
+
+    Args:
+        way: makes the frames.
+        share: of the mean, 0 to 1.
+
+    Returns:
+        batch -> Painted; flows and masks are the way's own.
+    """
+
+    def soft(batch: Batch) -> Painted:
+        clip = way(batch)
+        padded = F.pad(clip.image.flatten(0, 1), (1, 1, 1, 1), mode="replicate")
+        mean = F.avg_pool2d(padded, 3, 1).view_as(clip.image)
+        return clip._replace(image=(1 - share) * clip.image + share * mean)
+
+    return soft
 
 
 # ---------------------------------------------------------------- inside

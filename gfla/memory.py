@@ -1,0 +1,167 @@
+"""A model that knows the frame before, against its twin that does not: what memory is worth.
+
+Both were trained alike and paint the same clips. The questions that explain a difference are ways
+to paint them, too: the same weights with the memory switched off, with the true frame before, with
+true poses; the twin with memory at its best; and the sharper of the two made as soft as the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gfla import ledger, moving, ways
+from gfla.comparison import Difference
+from gfla.data import people
+from gfla.data.detector import NOISY, Detector
+from gfla.data.gaits import KINDS
+
+if TYPE_CHECKING:
+    import pandas
+
+RUN = "video-memory"  # the recorded comparison
+OURS, TWIN = "recurrent", "frame by frame"
+LOOKS = {"clean": None, "noisy": NOISY}  # who finds the poses
+KEPT = ("l1", "l1_foreground", "detail", "warp_error", "truth_warp_error", "flicker", "jitter",
+        "copy_l1", "warp_l1", "flow_error", "zero_flow_error", "previous_flow_error",
+        "previous_zero_flow_error")  # fmt: skip
+
+
+def compared(ours: nn.Module, twin: nn.Module) -> dict[str, ways.Way]:
+    """The two models, and what explains them: name -> way."""
+    return {
+        OURS: ways.painter(ours),
+        TWIN: ways.painter(twin),
+        "memory off": ways.painter(ours, "reference"),
+        "true frame before": ways.painter(ours, "truth"),
+        "true pose now": ways.painter(ours, now="true"),
+        "true pose before": ways.painter(ours, before="true"),
+        "twin, ideal memory": ways.remembering(ways.painter(twin)),
+    }
+
+
+def as_soft(
+    one: ways.Way, other: ways.Way, count: int = 16, frames: int = 12,
+    noise: Detector | None = None,
+) -> tuple[bool, ways.Way]:  # fmt: skip
+    """Of two ways, the sharper one, blurred until it shows no more detail than the other.
+
+    Args:
+        one, other: ways.
+        count, frames, noise: of the clips on which the blur is found.
+
+    Returns:
+        whether `one` is the sharper, and that one, blurred.
+    """
+    painters = {"one": one, "other": other}
+    painters |= {f"soft {name}": ways.softened(way, 1.0) for name, way in painters.items()}
+    found = {
+        name: moving.summary(rows)["detail"]
+        for name, rows in moving.survey(painters, count, frames, noise).items()
+    }
+    sharper, softer = sorted(("one", "other"), key=found.get, reverse=True)
+    share = (found[sharper] - found[softer]) / (found[sharper] - found[f"soft {sharper}"])
+    return sharper == "one", ways.softened(painters[sharper], min(1.0, share))
+
+
+def record(ours: nn.Module, twin: nn.Module, count: int = 64, frames: int = 12) -> Path:
+    """Compare two models at length and keep it as the run `video-memory`.
+
+    Args:
+        ours: knows the frame before.
+        twin: the same without.
+        count: clips.
+        frames: of each.
+
+    Returns:
+        The file: summaries by way and detector, and every clip's own numbers.
+    """
+    results: dict[str, float] = {}
+    kept: dict[str, Any] = {}
+    for look, noise in LOOKS.items():
+        painters = compared(ours, twin)
+        if noise is None:
+            painters = {k: way for k, way in painters.items() if not k.startswith("true pose")}
+        first, soft = as_soft(painters[OURS], painters[TWIN], min(16, count), frames, noise)
+        painters[f"{OURS if first else TWIN}, softened"] = soft
+        for name, rows in moving.survey(painters, count, frames, noise).items():
+            found = moving.summary(rows)
+            results |= {f"{name}, {look}, {key}": value for key, value in found.items()}
+            kept[f"{name}, {look}"] = _plain(rows)
+    config = {"clips": count, "frames": frames, "seed": people.MEASURING_SEEDS,
+              "size": list(ours.size), "detector": vars(NOISY)}  # fmt: skip
+    return ledger.write_run(RUN, results, config, seed=0, rows=kept)
+
+
+def recorded() -> tuple[dict[str, Any], dict[tuple[str, str], moving.Rows]]:
+    """The recorded comparison: its entry, and (way, "clean" or "noisy") -> rows.
+
+    Raises:
+        FileNotFoundError: it is not recorded.
+    """
+    entry = ledger.read(RUN)
+    return entry, {tuple(name.rsplit(", ", 1)): _rows(row) for name, row in entry["rows"].items()}
+
+
+def differences(
+    rows: Mapping[tuple[str, str], moving.Rows], names: Sequence[str], one: str = OURS,
+    other: str = TWIN,
+) -> dict[tuple[str, str], Difference]:  # fmt: skip
+    """One way minus another, with clean and with noisy poses: (number, look) -> difference."""
+    return {
+        (name, look): moving.difference(rows[one, look], rows[other, look], name)
+        for name in names
+        for look in LOOKS
+        if (one, look) in rows and (other, look) in rows
+    }
+
+
+def table(
+    rows: Mapping[Any, moving.Rows], names: Sequence[str], digits: int = 2
+) -> pandas.DataFrame:
+    """What was found as text, a row a way, rounded to significant digits; a dash where nothing."""
+    import pandas
+
+    cells = {}
+    for key, one in rows.items():
+        found = moving.summary(one)
+        label = key if isinstance(key, str) else f"{key[0]}, {key[1]}"
+        cells[label] = [_number(found.get(name), digits) for name in names]
+    return pandas.DataFrame.from_dict(cells, orient="index", columns=list(names))
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None or value != value else f"{value:.{digits}g}"
+
+
+def _plain(rows: moving.Rows) -> dict[str, Any]:
+    """What JSON can hold: four digits, and None for what a clip does not have."""
+    values = {name: _short(rows.values[name].tolist()) for name in KEPT if name in rows.values}
+    by_frame = {name: _short(value.tolist()) for name, value in rows.by_frame.items()}
+    return {"values": values, "by_frame": by_frame, "kind": [KINDS[k] for k in rows.kind]}
+
+
+def _short(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_short(one) for one in values]
+    return None if math.isnan(values) else float(f"{values:.4g}")
+
+
+def _rows(plain: Mapping[str, Any]) -> moving.Rows:
+    def full(values: Sequence) -> Tensor:
+        return torch.from_numpy(np.array(values, dtype=float))  # None becomes nan
+
+    return moving.Rows(
+        {name: full(values) for name, values in plain["values"].items()},
+        {name: full(values) for name, values in plain["by_frame"].items()},
+        torch.tensor([KINDS.index(kind) for kind in plain["kind"]]),
+    )
