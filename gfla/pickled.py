@@ -105,11 +105,14 @@ def _form(data: bytes, path: Path) -> str:
 
 
 def _check_archive(data: bytes, path: Path) -> None:
-    """PyTorch stores its zip members as they are; anything that grows on reading is refused."""
+    """PyTorch stores its zip members as they are, with a checksum each, which `torch.load` does not
+    look at; what grows on reading or has another checksum is refused."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+            unpacked = sum(member.file_size for member in members)
+            damaged = archive.testzip() if unpacked <= len(data) else None
+    except Exception as error:  # the reader raises many types; ours is one
         raise CheckpointError(
             f"{path} is cut or damaged ({error}): download it again, it is not whole"
         ) from error
@@ -118,7 +121,11 @@ def _check_archive(data: bytes, path: Path) -> None:
             f"{path} is a zip archive of {[m.filename for m in members[:3]]}, not of PyTorch: "
             "unpack it, and give the .pth inside"
         )
-    unpacked = sum(member.file_size for member in members)
+    if damaged:
+        raise CheckpointError(
+            f"{path} is damaged: {damaged} in it has another checksum than it was written with; "
+            "download it again"
+        )
     if unpacked > len(data):
         raise CheckpointError(
             f"{path} would grow from {len(data):,} to {unpacked:,} bytes on reading, which no file "

@@ -90,6 +90,18 @@ def test_a_cut_file_is_refused_in_one_line(form, kept, tmp_path):
     assert "weights_only" not in str(caught.value)  # not how to switch the protection off
 
 
+def test_one_changed_bit_of_a_zip_is_noticed(tmp_path):
+    """`torch.load` alone would read another number; the old form has no checksum to tell by."""
+    data = bytearray(saved(state(), "zip"))
+    place = data.index(torch.ones(300).numpy().tobytes())
+    data[place + 6] ^= 1
+    path = tmp_path / "net.pth"
+    path.write_bytes(data)
+    assert not torch.equal(torch.load(path, weights_only=True)["b"], torch.ones(300))
+    with pytest.raises(CheckpointError, match=r"net\.pth is damaged: .*checksum"):
+        pickled.read(path)
+
+
 def archive(kind: str) -> bytes:
     file = io.BytesIO()
     if kind == "tar":
