@@ -4,8 +4,9 @@
     python -m gfla evaluate --model people                    the test pairs of data/sample
     python -m gfla evaluate --model people --against people   people nobody trained on, truth known
 
-What is left out is named, nothing is left out silently. With `--protocol` the same pictures are
-scored under the field's different conventions (`gfla.protocol`).
+What is left out is named, nothing is left out silently. With `--protocol NAME` pictures are scored
+in a way that papers use (`gfla.named_protocols`); with `--protocol` alone, under every convention
+of the field, one at a time (`gfla.protocol`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import Any
 
 import torch
 
-from gfla import judging, ledger, protocol, scoring, storage
+from gfla import judging, ledger, named_protocols, protocol, scoring, storage
 from gfla.config import pick_device
 from gfla.conventions import Scene
 from gfla.judging import METRICS
 from gfla.pairing import DAMAGED
 from gfla.scoring import PEOPLE, Evaluation
 
+MATRIX = "matrix"  # --protocol without a name
 SAMPLE = "data/sample"  # what a model is scored on unless told otherwise
 PERSON = "_foreground"  # ends the names of what is measured over the person only
 SOURCE = ("commit", "device", "date")  # of the provenance, in every row of a CSV
@@ -116,8 +118,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--count", type=int, help=f"only so many pairs; of people {PEOPLE} by default")
     add("--out", metavar="FILE", help="keep the result: .json, with each pair's values, or .csv")
     add("--device", default="auto", help="auto (CUDA, then MPS, then CPU) or a name")
-    add("--protocol", action="store_true", help="score them under the field's conventions instead")
-    add("--record", action="store_true", help="with --protocol: keep the matrix in the ledger")
+    names = ", ".join(named_protocols.NAMED)
+    words = f"score them in a way that papers use instead: {names}; alone: every convention singly"
+    add("--protocol", nargs="?", const=MATRIX, metavar="NAME", help=words)
+    add("--record", action="store_true", help="with --protocol alone: keep the matrix")
     add("--quiet", action="store_true", help="no progress bars")
 
 
@@ -126,8 +130,10 @@ def main(args: argparse.Namespace) -> int:
     wanted = [name for name in args.metrics.split(",") if name]
     _check(args, wanted)
     device = pick_device(args.device)
-    if args.protocol:
+    if args.protocol == MATRIX:
         return _protocol(args, wanted, device)
+    if args.protocol:
+        return _named(args, wanted, device)
     found = _evaluated(args, wanted, device)
     results = chosen(found.judgement.results, wanted)
     pairs = len(found.names) or args.count or PEOPLE
@@ -143,7 +149,11 @@ def main(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, wanted: list[str]) -> None:
     """Tell a slip of the pen before anything is computed."""
-    chosen({}, wanted)
+    named = args.protocol not in (None, MATRIX)
+    if named:
+        named_protocols.check(args.protocol, wanted)
+    else:
+        chosen({}, wanted)
     if args.out and Path(args.out).suffix not in (".json", ".csv"):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json or .csv")
     if args.count is not None and args.count < 1:
@@ -152,8 +162,10 @@ def _check(args: argparse.Namespace, wanted: list[str]) -> None:
         raise ValueError("--images wants --against: the folder of the true pictures")
     if args.model and args.resize:
         raise ValueError("--resize is for --images; a model's pictures have the model's size")
-    if args.record and not args.protocol:
-        raise ValueError("--record goes with --protocol; --out keeps other results")
+    if named and args.out and Path(args.out).suffix != ".json":
+        raise ValueError(f"--out {args.out}: a named protocol is kept as .json, with its reasons")
+    if args.record and args.protocol != MATRIX:
+        raise ValueError("--record goes with --protocol alone; --out keeps other results")
 
 
 def _evaluated(args: argparse.Namespace, wanted: list[str], device: torch.device) -> Evaluation:
@@ -187,6 +199,21 @@ def _protocol(args: argparse.Namespace, wanted: list[str], device: torch.device)
         print(f"written: {_write_matrix(args.out, frame, about, left_out, device)}")
     if args.record:
         print(f"recorded: {protocol.record(frame, about, device)}")
+    return 1 if DAMAGED in left_out else 0
+
+
+def _named(args: argparse.Namespace, wanted: list[str], device: torch.device) -> int:
+    """Print one protocol's numbers of the pictures that were named, and what it refuses."""
+    scene, left_out, about = _scene(args, device)
+    found = named_protocols.score(args.protocol, scene, wanted or named_protocols.METRICS)
+    print(", ".join(f"{key}: {value}" for key, value in about.items()), end="\n\n")
+    print(named_protocols.table([found]), end="")
+    for line in left_out_lines(left_out):
+        print(line)
+    if args.out:
+        entry = about | ledger.provenance(device=device) | {"left_out": left_out}
+        entry |= {"protocol": named_protocols.report(found)}
+        print(f"written: {storage.write_json(args.out, entry)}")
     return 1 if DAMAGED in left_out else 0
 
 
