@@ -111,9 +111,8 @@ def _prepare(args: argparse.Namespace) -> int:
         print(done.findings.table())
     for source, why in done.failed.items():
         print(f"not made: {source}: {why}")
-    print(
-        f"{done.out}: {done.written:,} made, {done.skipped:,} there, {len(done.failed):,} not made"
-    )
+    told = f"{done.written:,} made, {done.skipped:,} there already, {len(done.failed):,} not made"
+    print(f"{done.out}: {told}")
     return 0 if done.findings.clean and not done.failed else 1
 
 
@@ -140,9 +139,8 @@ def _unpack(args: argparse.Namespace) -> int:
     )
     for name, why in done.failed.items():
         print(f"damaged: {name}: {why}")
-    print(
-        f"{args.out}: {done.written:,} written, {done.skipped:,} there, {len(done.failed)} damaged"
-    )
+    told = f"{done.written:,} written, {done.skipped:,} there already, {len(done.failed):,} damaged"
+    print(f"{args.out}: {told}")
     return 1 if done.failed else 0
 
 

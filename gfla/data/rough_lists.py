@@ -60,6 +60,8 @@ def rough_pairs(path: Path, found: Findings) -> list[tuple[str, str]]:
             told = f"{where}: {pair[0]}"
             found.add("warning", "picture paired with itself", told, "is it meant?")
         pairs.setdefault(pair, number)
+    if not pairs:
+        found.add("error", "list without a pair", path.name, "fetch it again")
     return list(pairs)
 
 
