@@ -16,6 +16,7 @@ from gfla.flow import FlowNet, FlowOutput, NoFlow, upsample_flow
 from gfla.inputs import check_shape, check_values
 from gfla.renderer import Renderer
 from gfla.sampling import warp
+from gfla.storage import CheckpointError
 from gfla.types import Image, Output, View
 from gfla.view_codes import CODES, Entrances
 
@@ -128,9 +129,7 @@ class Views(_OfViews):
         attention: "full", "bilinear", "global" or "baseline", as in `gfla.model.GFLA`. The last
             two have no flow estimator; their source encoder is given the source's view.
         mask_start: the value that every mask begins with.
-        true_colors: leave the norms out of the source encoder's first block, and its first
-            LeakyReLU, which presses all that is darker than grey into a tenth: on a white ground
-            that is the object.
+        true_colors: leave the norms out of the source encoder's first block.
         code: "published" as the authors' layout has it, where instance norms silence the code;
             "canvas", our cure (`gfla.view_codes`).
 
@@ -206,8 +205,32 @@ class Views(_OfViews):
             true_colors, mask_start, start,
         )  # fmt: skip
         start.begin()
-        if true_colors:
-            self.renderer.source_encoder["1"].model[1] = nn.Identity()
+
+    @torch.no_grad()
+    def adopt(self, people: nn.Module) -> Views:
+        """Begin with a renderer that has learned on people how to carry texture and colour.
+
+        Source encoder, attention, decoder and output are theirs; what enters by the view is not.
+
+        Args:
+            people: a trained `gfla.model.GFLA` with a renderer of the same widths.
+
+        Returns:
+            This model.
+
+        Raises:
+            gfla.storage.CheckpointError: another architecture.
+        """
+        try:
+            for name in ("source_encoder", "attention", "decoder", "output"):
+                theirs = getattr(people.renderer, name).state_dict()
+                getattr(self.renderer, name).load_state_dict(theirs)
+        except (AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the renderer of a {type(people).__name__} does not fit ({error}): build the "
+                "views with the widths, levels and way of that model"
+            ) from error
+        return self
 
     def forward(self, source: Image, source_view: View, target_view: View) -> Output:
         self._check_shapes(source, source_view, target_view)

@@ -11,8 +11,10 @@ import torch
 
 from gfla.attention import WAYS
 from gfla.flow import upsample_flow
+from gfla.model import load
 from gfla.published import import_published
 from gfla.sampling import warp
+from gfla.storage import CheckpointError
 from gfla.types import Output
 from gfla.view_codes import CODES, turn
 from gfla.views import AppearanceFlow, ViewFlowEstimator, Views
@@ -305,3 +307,23 @@ def test_render_refuses_values_that_no_picture_or_view_has(model, name, value, m
 def test_models_that_cannot_be_are_refused(change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         Views(**(SMALL | {"size": SIZE} | change))
+
+
+def test_a_renderer_of_people_can_be_adopted():
+    small = {"size": (64, 64), "kernel_sizes": {3: 3, 2: 3, 1: 3}, "flow_base": 4, "flow_depth": 4}
+    small |= {"base": 32, "cap": 128, "depth": 3, "true_colors": True, "code": "canvas"}
+    views, people = Views(**small), load("people")
+    before = {name: value.clone() for name, value in views.state_dict().items()}
+    views.adopt(people)
+    theirs = people.renderer.state_dict()
+    for name, value in views.renderer.state_dict().items():
+        if name.startswith("target_encoder."):  # the entrance of the view
+            assert torch.equal(value, before[f"renderer.{name}"]), name
+        else:
+            assert torch.equal(value, theirs[name]), name
+    for name, value in views.flow.state_dict().items():
+        assert torch.equal(value, before[f"flow.{name}"]), name
+    with pytest.raises(CheckpointError, match="does not fit"):
+        Views(**small | {"base": 16}).adopt(people)
+    with pytest.raises(CheckpointError, match="a Linear does not fit"):
+        views.adopt(torch.nn.Linear(1, 1))
