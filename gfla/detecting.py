@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from gfla.data.pose_files import KeyPoints, read_text
+from gfla.storage import StorageError
 
 CONFIDENCE = 0.3  # of a joint, below which it counts as missing
 DETECTOR = "RTMPose"
@@ -44,6 +45,7 @@ def detect(
     Raises:
         ModuleNotFoundError: the extra is not installed.
         ValueError: nobody was found, or no such person or mode.
+        gfla.storage.StorageError: the detector cannot fetch its weights.
     """
     if mode not in MODES:
         raise ValueError(
@@ -72,4 +74,10 @@ def _detector(mode: str) -> Any:
         from rtmlib import Body
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{_MISSING_EXTRA} ({error})") from error
-    return Body(mode=mode, to_openpose=False, backend="onnxruntime", device="cpu")
+    try:
+        return Body(mode=mode, to_openpose=False, backend="onnxruntime", device="cpu")
+    except OSError as error:
+        raise StorageError(
+            f"{DETECTOR}'s weights could not be fetched ({error}): try again, or give key points "
+            "as JSON"
+        ) from error

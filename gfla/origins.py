@@ -95,8 +95,8 @@ def _of_a_run(file: Path) -> tuple[bool | None, str]:
 
 def _drawn(what: str) -> str:
     return (
-        f"{NEVER}: it learned from procedural {what}, which the code drew. Take its answer to one "
-        "as a test, not as a likeness."
+        f"{NEVER}: it learned from procedural {what}, which the code drew. What it makes of "
+        "one is a test, not a likeness."
     )
 
 

@@ -63,15 +63,17 @@ def over(picture: Image.Image, pose: Pose, lines: Sequence[str] = ()) -> np.ndar
 
 
 def _margins(picture: Image.Image, pose: Pose) -> tuple[float, float, float, float]:
-    """Pixels of the photograph to add on each side; at most its own size."""
+    """Pixels of the photograph to add on each side, so that all joints are on paper.
+
+    At most its own size: a scale that is wrong by ten shall not make the photograph a stamp.
+    """
     there = [point for point in pose.points if point] or [(0.0, 0.0)]
     xs, ys = zip(*there, strict=True)
     wide, tall = picture.width, picture.height
-    return (
-        min(max(-min(xs), 0.0), wide),
-        min(max(-min(ys), 0.0), tall),
-        min(max(max(xs) - wide + 1, 0.0), wide),
-        min(max(max(ys) - tall + 1, 0.0), tall),
+    beyond = (-min(xs), -min(ys), max(xs) - wide + 1, max(ys) - tall + 1)
+    return tuple(
+        min(out + 0.04 * side, side) if out > 0 else 0.0
+        for out, side in zip(beyond, (wide, tall, wide, tall), strict=True)
     )
 
 
@@ -92,9 +94,10 @@ def _skeleton(sheet: Image.Image, pose: Pose, zoom: float, corner: tuple[float, 
         (x, y), r = place, thick
         pen.ellipse([x - r, y - r, x + r, y + r], fill=_INK, outline=_RIM)
         if joint in _NAMED:
+            left = x + r + 3 + pen.textlength(_NAMED[joint], font) > sheet.width
             pen.text(
-                (x + r + 3, y), _NAMED[joint], fill=_PAPER, font=font, anchor="lm",
-                stroke_width=2, stroke_fill=_INK,
+                (x - r - 3 if left else x + r + 3, y), _NAMED[joint], fill=_PAPER, font=font,
+                anchor="rm" if left else "lm", stroke_width=2, stroke_fill=_INK,
             )  # fmt: skip
 
 

@@ -86,6 +86,9 @@ def main(args: argparse.Namespace) -> None:
     )  # fmt: skip
     record = _record(args, chosen, photograph, source, target, made)
     result = in_place(photograph.picture, made) if args.keep_size else made.picture
+    if args.keep_size and made.box.height > made.box.size[0]:
+        times = made.box.height / made.box.size[0]
+        record["warnings"].append(f"The model's picture was enlarged {times:.1f} times to fit in.")
     record["picture"] = {"width": result.width, "height": result.height}
     if args.sheet:
         sheet = out.with_name(f"{out.stem}-sheet.png")

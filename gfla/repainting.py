@@ -14,7 +14,7 @@ from PIL import Image
 from gfla.data import framing
 from gfla.data.framing import Box
 from gfla.data.keypoints import heatmaps
-from gfla.data.posing import Pose, resized
+from gfla.data.posing import Pose, removed, resized
 from gfla.data.reading import as_tensor
 from gfla.data.retargeting import Retargeted, retarget
 from gfla.origins import Origin
@@ -80,7 +80,7 @@ def repaint(
     if frame not in FRAMES:
         raise ValueError(f"frame is {frame!r}: choose one of {', '.join(FRAMES)}")
     moved = retarget(target, source) if retargeting else None
-    pose = moved.pose if moved else resized(target, size)
+    pose, unseen = _seeable(moved.pose if moved else resized(target, size), source)
     if frame == "person":
         box = framing.around((source, pose), origin.shape, fill)
     else:
@@ -97,7 +97,7 @@ def repaint(
         box,
         output,
         moved,
-        (*(moved.notes if moved else ()), *_doubts(box, size, poses)),
+        (*(moved.notes if moved else ()), *unseen, *_doubts(box, size, poses)),
     )  # fmt: skip
 
 
@@ -105,6 +105,35 @@ def in_place(photograph: Image.Image, made: Repainted) -> Image.Image:
     """The photograph, as large as it is, with the painted canvas where it was cut out."""
     painted = Image.fromarray(to_uint8(made.output.image[0]))
     return framing.put_back(photograph, painted, made.box)
+
+
+def _seeable(pose: Pose, source: Pose) -> tuple[Pose, tuple[str, ...]]:
+    """Without the joints that lie outside of a photograph which does not show them either.
+
+    A photograph of head and shoulders stays one: legs that nobody has seen would take up most of
+    the canvas.
+    """
+    height, width = pose.size
+    unseen = [joint for joint in source.missing() if pose[joint]]
+    away = [
+        joint
+        for joint in unseen
+        if not (-0.5 <= pose[joint][0] < width - 0.5 and -0.5 <= pose[joint][1] < height - 0.5)
+    ]
+    for joint in away:
+        pose = removed(pose, joint)
+    # eyes and ears come and go as a head turns
+    guessed = [j for j in unseen if j not in away and j.split("_")[-1] not in ("eye", "ear")]
+    notes = []
+    if away:
+        notes.append(f"Left out, as the photograph ends before them: {_named(away)}.")
+    if guessed:
+        notes.append(f"Not seen in the photograph, so only to be guessed: {_named(guessed)}.")
+    return pose, tuple(notes)
+
+
+def _named(joints: list[str]) -> str:
+    return ", ".join(joints).replace("_", " ")
 
 
 def _maps(pose: Pose, origin: Origin) -> torch.Tensor:

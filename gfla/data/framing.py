@@ -17,6 +17,7 @@ from gfla.data.posing import Pose
 # The joints of the procedural people, eyes to ankles, take up this share of their pictures' height.
 FILL = 0.77
 OUTSIDE = ("edge", "reflect", "white")  # what is made up beyond the photograph's rim
+_LEAST = 3.0  # pixels that a person must extend over
 _LARGEST = 64_000_000  # pixels of a box, beyond which a joint must have been told wrongly
 
 
@@ -66,8 +67,8 @@ def around(poses: Iterable[Pose], size: tuple[int, int], fill: float = FILL) -> 
         The box, its sides rounded to whole pixels.
 
     Raises:
-        ValueError: no joint is there, `fill` out of its range, or joints so far apart that no
-            photograph holds them.
+        ValueError: no joint is there, `fill` out of its range, or joints so near to one another or
+            so far apart that their scale must be wrong.
 
     >>> pose = Pose(((40.0, 10.0), (40.0, 30.0), *[None] * 16), (64, 64))
     >>> around([pose], (64, 64), fill=0.5)
@@ -80,7 +81,12 @@ def around(poses: Iterable[Pose], size: tuple[int, int], fill: float = FILL) -> 
         raise ValueError("no joint is there to put a box around")
     xs, ys = zip(*there, strict=True)
     wide, tall = max(xs) - min(xs), max(ys) - min(ys)
-    unit = max(wide / size[1], tall / size[0], 1 / fill / min(size)) / fill  # pixels to a pixel
+    if max(wide, tall) < _LEAST:
+        raise ValueError(
+            f"the joints lie within {max(wide, tall):.2g} pixels: no person is as small, check "
+            "their scale"
+        )
+    unit = max(wide / size[1], tall / size[0]) / fill  # pixels of the photograph to one of ours
     width, height = max(1, round(unit * size[1])), max(1, round(unit * size[0]))
     if width * height > _LARGEST:
         raise ValueError(

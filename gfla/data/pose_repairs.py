@@ -72,8 +72,8 @@ def remedy(pose: Pose, order: str = "") -> str:
         pose, order: as in `faults`.
 
     Returns:
-        A name of REPAIRS; of several the one with the shortest bones; empty if there is none, or if
-        nothing looks wrong.
+        A name of REPAIRS; of several one after which the person is upright, then the one with the
+        shortest bones; empty if there is none, or if nothing looks wrong.
     """
     if not _misshapen(pose):
         return ""
@@ -82,7 +82,9 @@ def remedy(pose: Pose, order: str = "") -> str:
     ]  # only seventeen joints can be taken for seventeen others
     made = {name: REPAIRS[name].undo(pose) for name in able}
     sound = [name for name, other in made.items() if not _misshapen(other)]
-    return min(sound, key=lambda name: round(_spread(made[name]), 6), default="")
+    return min(
+        sound, key=lambda name: (_lies(made[name]), round(_spread(made[name]), 6)), default=""
+    )
 
 
 def repaired(pose: Pose, name: str) -> Pose:
@@ -108,6 +110,8 @@ def repaired(pose: Pose, name: str) -> Pose:
 
 def _misshapen(pose: Pose) -> tuple[str, ...]:
     found = suspicions(pose)
+    if _half_lies(pose):
+        found = ("x and y look swapped: head, neck and shoulders lie along x.", *found)
     if _spread(pose) > _JUMBLED and len(posing.bones(pose)) >= _BONES:
         found = ("The bones run all over the person: the joints look shuffled.", *found)
     return found
@@ -122,6 +126,24 @@ def _spread(pose: Pose) -> float:
     diagonal = math.hypot(max(xs) - min(xs), max(ys) - min(ys))
     bones = posing.bones(pose).values()
     return math.fsum(bones) / len(bones) / diagonal if bones and diagonal else 0.0
+
+
+def _half_lies(pose: Pose) -> bool:
+    """Whether a person without feet lies as everybody does when x and y are swapped."""
+    if pose["right_ankle"] or pose["left_ankle"]:
+        return False
+    head = posing.middle(pose, ("nose", "right_eye", "left_eye", "right_ear", "left_ear"))
+    neck, right, left = pose["neck"], pose["right_shoulder"], pose["left_shoulder"]
+    if not (head and neck and right and left):
+        return False
+    along, down = neck[0] - head[0], abs(neck[1] - head[1])
+    return along > 2 * down and abs(left[1] - right[1]) > 2 * abs(left[0] - right[0])
+
+
+def _lies(pose: Pose) -> bool:
+    """Whether the trunk is further across than down."""
+    hips, neck = posing.middle(pose, ("right_hip", "left_hip")), pose["neck"]
+    return bool(hips and neck) and hips[1] - neck[1] < abs(hips[0] - neck[0])
 
 
 def _misplaced(pose: Pose) -> tuple[Fault, ...]:

@@ -75,10 +75,6 @@ def retarget(target: Pose, source: Pose) -> Retargeted:
             f"Foreshortened in one of the two pictures, so taken in proportion: "
             f"{', '.join(doubted)}."
         )
-    unseen = [j for j in source.missing() if made[j] and j.split("_")[-1] not in ("eye", "ear")]
-    if unseen:
-        joints = ", ".join(unseen).replace("_", " ")
-        notes.append(f"Wanted, but not seen in the source: {joints}; they can only be guessed.")
     return Retargeted(posing.shifted(made, dx, dy), scale, ratios, tuple(notes))
 
 
