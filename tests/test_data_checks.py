@@ -10,7 +10,7 @@ from data_folders import STANDING, flat, phase, picture, row, snapshot, tree, wr
 from gfla import cli, storage
 from gfla.data.checking import check
 from gfla.data.findings import Findings
-from gfla.data.known_sets import ARCHIVES, KNOWN
+from gfla.data.known_sets import ARCHIVES, KNOWN, Count
 from gfla.data.procedural_sets import procedural_faces, procedural_videos
 from gfla.data.protocols import PROTOCOLS
 from gfla.data.recognising import recognise
@@ -123,6 +123,15 @@ def test_what_is_not_known_says_what_was_looked_for(tmp_path):
         recognise(tmp_path / "none")
     with pytest.raises(ValueError, match="no data set 'imagenet'"):
         recognise(tmp_path, "imagenet")
+    with pytest.raises(ValueError, match="is no Market-1501 as published: looked for bounding_box"):
+        check(tmp_path, "market_tree")
+
+
+def test_what_cannot_be_told_can_be_said(tmp_path):
+    root = videos(tmp_path / "set", masks=False)
+    assert recognise(root).kind == "fashion_video"
+    assert recognise(root, "iper").kind == "iper"
+    assert whats(check(root, "iper"), "warning") >= {"folder is missing"}  # that of the masks
 
 
 @pytest.mark.parametrize("spelling", ["fasion", "fashion"])
@@ -219,7 +228,7 @@ def test_pairs_are_held_against_pictures_and_people(tmp_path):
     assert whats(done, "warning") == {
         "pair of two persons",
         "picture paired with itself",
-        "picture of another size",
+        "picture of another shape",
     }
     assert {"picture in no pair", "key points without a picture"} <= whats(done, "note")
 
@@ -240,12 +249,15 @@ def test_a_tree_is_held_against_its_lists(tmp_path):
 
 
 def test_counts_are_held_against_the_published(tmp_path, monkeypatch):
-    near = KNOWN["deepfashion"].counts | {
-        "pairs of test": type(KNOWN["deepfashion"].counts["pictures"])(4)
-    }
+    near = KNOWN["deepfashion"].counts | {"pairs of test": Count(4)}
+    near["pairs of train"] = Count(4, remembered=True)
     monkeypatch.setitem(KNOWN, "deepfashion", KNOWN["deepfashion"]._replace(counts=near))
     done = check(flat(tmp_path))
-    (found,) = [one for one in done.findings if one.what == "another number than published"]
+    assert whats(done, "note") == {
+        "another number than published",
+        "a small part of the published set",
+    }
+    (found,) = [one for one in done.findings if one.severity == "warning"]
     assert found.examples == ["3 pairs of test, published: 4"]
     assert "DeepFashion/InShopRetrieval" in done.table()
     assert "(remembered, not looked up)" in done.table()

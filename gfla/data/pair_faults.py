@@ -19,6 +19,7 @@ from gfla.data.sample import flattened
 from gfla.data.surveying import Memory, Sizes, survey
 
 _PART = 0.1  # of the published number; with less it is a sample, not the set with a hole
+_OTHER_SHAPE = 0.1  # of the ratio of the sides, from which a person looks squashed
 
 
 class Task(NamedTuple):
@@ -149,10 +150,10 @@ def compare_counts(task: Task, facts: dict[str, Any]) -> None:
         told = f"{here:,} {what}, published: {count.told()}"
         if here < _PART * count.number:
             task.found.add("note", "a small part of the published set", told, "meant as a sample?")
-        else:
-            task.found.add(
-                "warning", "another number than published", told, KNOWN[task.at.kind].where
-            )
+        else:  # what is only remembered cannot put a set in the wrong
+            severity = "note" if count.remembered else "warning"
+            where = KNOWN[task.at.kind].where
+            task.found.add(severity, "another number than published", told, where)
 
 
 def person(name: str) -> str:
@@ -188,10 +189,14 @@ def _uniform(sizes: Sizes, task: Task) -> str:
         told = f"{height}x{width} (height x width)"
         remedy = "usual: " + ", ".join(f"{h}x{w}" for h, w in usual)
         task.found.add("note", "unusual size of pictures", told, remedy)
-    for name, size in sizes.items():
-        if size != often[0][0]:
-            told = f"{name}: {size[0]}x{size[1]}, most are {height}x{width}"
-            task.found.add("warning", "picture of another size", told, "squashed by the reader")
+    for name, (h, w) in sizes.items():
+        if (h, w) != (height, width):
+            told = f"{name}: {h}x{w}, most are {height}x{width}"
+            if abs(h * width / (w * height) - 1) > _OTHER_SHAPE:
+                what = "picture of another shape"
+                task.found.add("warning", what, told, "squashed by the reader: look at it")
+            else:
+                task.found.add("note", "picture of another size", told, "resized by the reader")
     return ", ".join(f"{count:,} of {h}x{w}" for (h, w), count in often[:5])
 
 

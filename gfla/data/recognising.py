@@ -58,10 +58,7 @@ def recognise(path: str | Path, kind: str | None = None) -> Recognised:
     if not path.is_dir():
         raise FileNotFoundError(f"no folder {path}: expected the folder of a data set")
     if kind is not None:
-        if kind not in KNOWN:
-            raise ValueError(f"no data set {kind!r}: choose one of {', '.join(KNOWN)}")
-        found = _look(_own_root(path, kind), (kind,))
-        return found or Recognised(kind, path, "you said so; nothing here shows it")
+        return _as_told(path, kind)
     for root in _roots(path):
         if found := _look(root, tuple(KNOWN)):
             return found
@@ -84,8 +81,16 @@ def _roots(path: Path) -> list[Path]:
     return [root for root in dict.fromkeys(roots) if root.is_dir()]
 
 
-def _own_root(path: Path, kind: str) -> Path:
-    return next((root for root in _roots(path) if _look(root, (kind,))), path)
+def _as_told(path: Path, kind: str) -> Recognised:
+    if kind not in KNOWN:
+        raise ValueError(f"no data set {kind!r}: choose one of {', '.join(KNOWN)}")
+    for root in _roots(path):
+        if found := _look(root, (kind,)):
+            return found
+        if kind in ("fashion_video", "iper") and (phase := _dance(root)):
+            return Recognised(kind, root, f"{phase}_256/train_A is there, and you said so")
+    known = KNOWN[kind]
+    raise ValueError(f"{path} is no {known.title}: looked for {known.looked_for}")
 
 
 def _look(root: Path, kinds: tuple[str, ...]) -> Recognised | None:

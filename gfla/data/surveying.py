@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,8 @@ from gfla.data.findings import Findings
 from gfla.data.oddities import Examined, examine
 
 _VERSION = 1  # of what is remembered; another = everything is looked at again
-_TOGETHER = 512  # files between two writes of what is remembered
+_TOGETHER = 512  # files between two looks at the clock
+_OFTEN = 15.0  # seconds between two writes of what is remembered
 
 Sizes = dict[str, tuple[int, int]]  # path below the root -> (h, w) in pixels
 
@@ -115,7 +117,7 @@ def survey(
     Returns:
         Sizes of those that can be decoded.
     """
-    paths, sizes = list(paths), {}
+    paths, sizes, saved = list(paths), {}, time.monotonic()
     with (
         tqdm(total=len(paths), desc="pictures", disable=not progress or None) as bar,
         ThreadPoolExecutor(max(workers, 1)) as pool,
@@ -127,8 +129,9 @@ def survey(
                 for path, one in zip(fresh, pool.map(examine, fresh)):
                     _enter(path, one, found, memory, sizes)
                 bar.update(len(some))
-                if fresh:
+                if time.monotonic() - saved > _OFTEN:
                     memory.save()
+                    saved = time.monotonic()
         finally:
             memory.save()
     return sizes
