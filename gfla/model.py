@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gfla import storage
+from gfla import bytes8, storage
 from gfla.animation import Animation
 from gfla.attention import WAYS
 from gfla.flow import FlowEstimator, NoFlow
@@ -268,7 +268,7 @@ def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Model
     """The model that `tensors` and the arguments in `metadata` describe.
 
     Args:
-        tensors: a state_dict; half precision is widened.
+        tensors: a state_dict; half precision and eight bits are widened.
         metadata: {"model": name of its class, "arguments": {…}}, as `gfla.checkpoint.save_model`
             writes it.
 
@@ -287,7 +287,7 @@ def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Model
     try:
         with torch.random.fork_rng(devices=[]):  # reading a file shall not move anybody's dice
             model = KINDS[kind](**metadata["arguments"])
-        model.load_state_dict(dict(tensors))
+        model.load_state_dict(bytes8.widened(tensors))
     except (TypeError, ValueError, RuntimeError) as error:
         raise storage.CheckpointError(
             f"the file does not fit this version's {kind} ({error}): write it again"

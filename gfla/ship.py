@@ -36,6 +36,7 @@ MODEL_NOTES = {
 LEARNED_FROM = {  # encoder: the kind of its training, see `gfla.pretrain`
     "people": "truth", "judge": "truth", "augmented": "augmentation", "objects": "objects"
 }  # fmt: skip
+LARGEST = 10_000_000  # bytes of a shipped file
 ROWS = 200  # lines of a log that the ledger keeps
 GROUPS = {"head": ("head", "neck", "hair"), "torso": ("torso", "skirt"), "arms": ("arm", "hand"),
           "legs": ("thigh", "shin", "shoe")}  # fmt: skip
@@ -100,7 +101,9 @@ def record(name: str, run: str | Path, pairs: int = 512) -> dict[str, float]:
 
 
 def ship_model(run: str | Path, pairs: int = 512, name: str = "people") -> dict[str, float]:
-    """Ship a finished stage 2 in half precision as `gfla.load(name)`, and record it.
+    """Ship a finished stage 2 as `gfla.load(name)`, and record it.
+
+    In half precision; in eight bits where that would be more than `LARGEST` bytes.
 
     Args:
         run: its folder.
@@ -118,8 +121,10 @@ def ship_model(run: str | Path, pairs: int = 512, name: str = "people") -> dict[
         raise ValueError(f"no model {name!r} ships: choose from {', '.join(MODEL_NOTES)}")
     goal = storage.weights_dir() / f"{name}.safetensors"
     facts = storage.read_json(Path(run) / journal.CONFIG)
+    trained = checkpoint.load_model(_model(run))
+    large = 2 * sum(p.numel() for p in trained.parameters()) > LARGEST
     checkpoint.save_model(
-        goal, checkpoint.load_model(_model(run)), torch.float16,
+        goal, trained, torch.int8 if large else torch.float16,
         digest=facts["digest"], seed=facts["seed"],
     )  # fmt: skip
     storage.add_to_manifest(goal, MODEL_NOTES[name])

@@ -115,7 +115,8 @@ def take_over(model: nn.Module, path: str | Path, part: str = "flow") -> None:
         path: a model.safetensors, the folder of the run that wrote it, or the name of a shipped
             model.
         part: "flow", the estimator that a stage 1 trained, "model", all of a stage 2, or "people":
-            an animation begins with a model of people, see `gfla.animation.Animation.adopt`.
+            what another kind of model begins with, see the `adopt` of `gfla.animation.Animation`
+            and of `gfla.views.Views`.
 
     Raises:
         FileNotFoundError: nothing is there.

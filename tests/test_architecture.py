@@ -18,7 +18,7 @@ ROOMS = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 FLOORS = [
-    ["types", "fields", "storage", "presets", "config", "inputs"],
+    ["types", "fields", "storage", "bytes8", "presets", "config", "inputs"],
     ["sampling", "kernels"],
     ["spectral", "blocks", "attention"],
     ["flow", "renderer", "discriminator", "two_sources", "view_codes"],
