@@ -135,7 +135,8 @@ def by_angle(
     for axes in figure.axes:
         axes.set_xticks(range(0, 181, 20))
         axes.set_ylim(bottom=0)
-        handles = {line.get_label(): line for line in axes.lines} | handles
+        for line in axes.lines:
+            handles.setdefault(line.get_label(), line)
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles))
     return figure
 
