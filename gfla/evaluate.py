@@ -231,7 +231,8 @@ def _scene(
             scene = protocol.people_scene(model, count, device, bars)
         else:
             root = args.against or _sample()
-            scene, left_out = scoring.model_scene(model, root, args.phase, count, device)
+            sets = args.protocol == MATRIX
+            scene, left_out = scoring.model_scene(model, root, args.phase, count, device, sets)
     height, width = scene.images.shape[-2:]
     about = {"pictures": args.images or args.model, "against": against}
     about |= {"pairs": len(scene.images), "size": f"{height}x{width}"}

@@ -23,6 +23,7 @@ from gfla.pairing import DAMAGED, Pairs, pair_folders, read_picture, readable
 BATCH = 16  # pairs at a time
 BEYOND = "beyond the number asked for"
 PEOPLE = 256  # held-out people, unless told otherwise
+_MOST = 4096  # real pictures beside the targets, 3 GB at 256x256
 _STRIDE = 16  # the small encoders read pictures whose sides are multiples of it
 
 
@@ -270,15 +271,18 @@ def model_scene(
     phase: str = "test",
     count: int | None = None,
     device: str | torch.device = "cpu",
+    sets: bool = True,
 ) -> tuple[Scene, dict[str, list[str]]]:
     """A model on pairs on disk as `gfla.protocol.matrix` wants them.
 
     Args:
         model, root, phase, count, device: as in `evaluate_model`.
+        sets: read the real pictures beside the targets, too.
 
     Returns:
-        the scene; originals are the pictures on disk if they have one size, the other sets are all
-        pictures of the phase and those of phase "train"; and what was left out.
+        the scene; originals are the pictures on disk if they have one size, the other sets are the
+        pictures of the phase and those of phase "train", as many as fit into memory; and what was
+        left out.
     """
     data = open_folder(root, phase, model.size)
     numbers, left_out = readable_pairs(data, count)
@@ -287,13 +291,15 @@ def model_scene(
     )
     full = [read_picture(data.folder / data.pairs[i][1]) for i in numbers]
     originals = torch.stack(full) if len({one.shape for one in full}) == 1 else None
-    sets = {}
-    for name, other in ((f"all of {phase}", phase), ("all of train", "train")):
-        if (Path(root) / other).is_dir() and name not in sets:
-            sets[name] = _all_pictures(open_folder(root, other, model.size))
-    return Scene(images, targets, originals, sets=sets), left_out
+    others = dict.fromkeys((phase, "train")) if sets else ()
+    there = [other for other in others if (Path(root) / other).is_dir()]
+    real = dict(_real_pictures(open_folder(root, other, model.size)) for other in there)
+    return Scene(images, targets, originals, sets=real), left_out
 
 
-def _all_pictures(data: DeepFashion) -> Tensor:
-    names = dict.fromkeys(name for pair in data.pairs for name in pair)
-    return torch.stack([read_picture(data.folder / name, data.size) for name in names])
+def _real_pictures(data: DeepFashion) -> tuple[str, Tensor]:
+    """The pictures of a phase, and what to call them: half of DeepFashion would fill the memory."""
+    names = list(dict.fromkeys(name for pair in data.pairs for name in pair))
+    which = "all" if len(names) <= _MOST else f"the first {_MOST:,}"
+    read = [read_picture(data.folder / name, data.size) for name in names[:_MOST]]
+    return f"{which} of {data.phase}", torch.stack(read)

@@ -142,7 +142,7 @@ def open_folder(data: DataConfig, kind: str = "people") -> Any:
         reader = videos.IPER if (root / "train_256" / "train_C").is_dir() else reader
         return reader(root, "train", size, frames=data.frames, chunk=data.frames)
     market = any(root.glob("market-pairs-*.csv"))
-    return (folders.Market1501 if market else folders.DeepFashion)(root, "train", size)
+    return (folders.Market1501 if market else folders.DeepFashion)(root, "train", size=size)
 
 
 def ahead(make: Callable[[int], Batch], first: int, last: int, count: int) -> Iterator[Batch]:

@@ -35,7 +35,7 @@ FLOORS = [
      "pose_drawing", "pose_inputs"],
     ["anatomy", "balance", "verdict", "lessons", "ship",
      "ladder", "gaze", "rungs", "standings", "ablation_table", "ladder_figures", "ladder_strips",
-     "protocol", "scoring", "named_protocols",
+     "protocol", "scoring", "named_protocols", "own_data", "own_poses", "own_figures",
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
      "driving", "trembling", "recurrence", "memory", "moving_figures",
      "origins", "repainting"],
