@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gfla import ledger, moving, ways
 from gfla.comparison import Difference
 from gfla.data import people
-from gfla.data.detector import NOISY, Detector
+from gfla.data.detector import NOISY
 from gfla.data.gaits import KINDS
 
 if TYPE_CHECKING:
@@ -35,39 +35,42 @@ KEPT = ("l1", "l1_foreground", "detail", "warp_error", "truth_warp_error", "flic
 
 def compared(ours: nn.Module, twin: nn.Module) -> dict[str, ways.Way]:
     """The two models, and what explains them: name -> way."""
+    single = ways.once(ways.painter(twin))
     return {
-        OURS: ways.painter(ours),
-        TWIN: ways.painter(twin),
+        OURS: ways.once(ways.painter(ours)),
+        TWIN: single,
         "memory off": ways.painter(ours, "reference"),
         "true frame before": ways.painter(ours, "truth"),
+        "true flow to it": ways.painter(ours, follow="true"),
         "true pose now": ways.painter(ours, now="true"),
         "true pose before": ways.painter(ours, before="true"),
-        "twin, ideal memory": ways.remembering(ways.painter(twin)),
+        "twin, ideal memory": ways.remembering(single),
     }
 
 
-def as_soft(
-    one: ways.Way, other: ways.Way, count: int = 16, frames: int = 12,
-    noise: Detector | None = None,
-) -> tuple[bool, ways.Way]:  # fmt: skip
+def as_soft(one: ways.Way, other: ways.Way, batch: ways.Batch) -> tuple[bool, ways.Way]:
     """Of two ways, the sharper one, blurred until it shows no more detail than the other.
 
     Args:
         one, other: ways.
-        count, frames, noise: of the clips on which the blur is found.
+        batch: the clips on which the blur is found, by halving an interval.
 
     Returns:
         whether `one` is the sharper, and that one, blurred.
     """
-    painters = {"one": one, "other": other}
-    painters |= {f"soft {name}": ways.softened(way, 1.0) for name, way in painters.items()}
-    found = {
-        name: moving.summary(rows)["detail"]
-        for name, rows in moving.survey(painters, count, frames, noise).items()
-    }
-    sharper, softer = sorted(("one", "other"), key=found.get, reverse=True)
-    share = (found[sharper] - found[softer]) / (found[sharper] - found[f"soft {sharper}"])
-    return sharper == "one", ways.softened(painters[sharper], min(1.0, share))
+
+    def detail(way: ways.Way) -> float:
+        return moving.summary(moving.scores(way(batch), batch))["detail"]
+
+    first = detail(one) > detail(other)
+    sharper, wanted = ways.once((one, other)[not first]), detail((other, one)[not first])
+    low, high = 0.0, 1.0
+    for _ in range(7):
+        middle = (low + high) / 2
+        low, high = (
+            (middle, high) if detail(ways.softened(sharper, middle)) > wanted else (low, middle)
+        )
+    return first, ways.softened((one, other)[not first], (low + high) / 2)
 
 
 def record(ours: nn.Module, twin: nn.Module, count: int = 64, frames: int = 12) -> Path:
@@ -88,9 +91,10 @@ def record(ours: nn.Module, twin: nn.Module, count: int = 64, frames: int = 12) 
         painters = compared(ours, twin)
         if noise is None:
             painters = {k: way for k, way in painters.items() if not k.startswith("true pose")}
-        first, soft = as_soft(painters[OURS], painters[TWIN], min(16, count), frames, noise)
+        batch = moving.clips(min(moving.BATCH, count), frames, noise, size=ours.size)
+        first, soft = as_soft(painters[OURS], painters[TWIN], batch)
         painters[f"{OURS if first else TWIN}, softened"] = soft
-        for name, rows in moving.survey(painters, count, frames, noise).items():
+        for name, rows in moving.survey(painters, count, frames, noise, size=ours.size).items():
             found = moving.summary(rows)
             results |= {f"{name}, {look}, {key}": value for key, value in found.items()}
             kept[f"{name}, {look}"] = _plain(rows)

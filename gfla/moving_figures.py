@@ -238,8 +238,9 @@ def by_frame(rows: Mapping[tuple[str, str], Rows], names: Sequence[str] = (OURS,
                 if (name, look) not in rows:
                     continue
                 label, values = f"{name}, {look}", rows[name, look].by_frame[number].numpy()
-                lines[label] = mean = np.nanmean(values[:, _first(values) :], 0)
-                error = np.nanstd(values, 0)[_first(values) :] / np.sqrt(len(values))
+                values = values[:, _first(values) :]
+                lines[label] = mean = np.nanmean(values, 0)
+                error = np.nanstd(values, 0) / np.sqrt(len(values))
                 if look == "clean":
                     bands[label] = mean - 1.96 * error, mean + 1.96 * error
                 inks[label] = COLORS.get(name, viz.MUTED)

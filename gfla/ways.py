@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gfla.renderer import RendererOutput
 from gfla.sampling import warp
+from gfla.types import Features, Flow, Image, Pose
 
 PREVIOUS = ("own", "reference", "truth")
 
@@ -31,7 +33,11 @@ Way = Callable[[Batch], Painted]
 
 
 def painter(
-    model: nn.Module, previous: str = "own", now: str = "found", before: str = "found"
+    model: nn.Module,
+    previous: str = "own",
+    now: str = "found",
+    before: str = "found",
+    follow: str = "own",
 ) -> Way:
     """A model as a way to paint clips; everything but the first argument is an experiment.
 
@@ -41,6 +47,8 @@ def painter(
             weights with their memory switched off), or the "truth" (which only measures).
         now: whether the pose of the frame is "found" by the detector of the clips, or "true".
         before: the same for the pose of the frame before.
+        follow: whether the frame before is read along the model's "own" flow or along the "true"
+            one, halved and halved again for the coarser levels.
 
     Returns:
         batch -> Painted; without a frame before, its flows are those from the reference alone.
@@ -52,7 +60,9 @@ def painter(
         raise ValueError(f"previous is {previous!r}: choose one of {', '.join(PREVIOUS)}")
     if not {now, before} <= {"found", "true"}:
         raise ValueError(f"now and before are {now!r} and {before!r}: 'found' or 'true'")
-    return lambda batch: _painted(model, batch, previous, now, before)
+    if follow not in ("own", "true"):
+        raise ValueError(f"follow is {follow!r}: choose 'own' or 'true'")
+    return lambda batch: _painted(model, batch, previous, now, before, follow)
 
 
 def copied(batch: Batch) -> Painted:
@@ -75,6 +85,18 @@ def followed(batch: Batch) -> Painted:
 def frozen(batch: Batch) -> Painted:
     """The way that shows the first true frame for ever."""
     return _shown(batch["frames"][:, :1].expand_as(batch["frames"]))
+
+
+def once(way: Way) -> Way:
+    """A way that paints a batch once, however often it is asked for the same one in turn."""
+    last: list[tuple[Batch, Painted]] = []
+
+    def again(batch: Batch) -> Painted:
+        if not last or last[0][0] is not batch:
+            last[:] = [(batch, way(batch))]
+        return last[0][1]
+
+    return again
 
 
 def remembering(way: Way, share: float = 0.5) -> Way:
@@ -125,14 +147,20 @@ def softened(way: Way, share: float) -> Way:
 
 
 @torch.no_grad()
-def _painted(model: nn.Module, batch: Batch, previous: str, now: str, before: str) -> Painted:
+def _painted(
+    model: nn.Module, batch: Batch, previous: str, now: str, before: str, follow: str
+) -> Painted:
     found = batch["poses"]
     poses = {"found": found, "true": batch.get("clean_poses", found)}
     reference, reference_pose = batch["reference"], batch["reference_pose"]
     known, last, last_pose, frames = model.renderer.look(reference), reference, reference_pose, []
     for t in range(found.shape[1]):
         told = (last, last_pose) if previous != "reference" else (reference, reference_pose)
-        one = model.step(poses[now][:, t], reference, reference_pose, *told, known)
+        given = poses[now][:, t], reference, reference_pose, *told
+        if follow == "true":
+            one = _along(model, batch["previous_flow"][:, t], *given, known)
+        else:
+            one = model.step(*given, known)
         frames.append(one)
         last = batch["frames"][:, t] if previous == "truth" else one.image
         last_pose = poses[before][:, t]
@@ -147,6 +175,26 @@ def _painted(model: nn.Module, batch: Batch, previous: str, now: str, before: st
 
     image = torch.stack([one.image for one in frames], 1)
     return Painted(image, finest("flows"), finest("masks"))
+
+
+def _along(
+    model: nn.Module,
+    true: Flow,
+    pose: Pose,
+    reference: Image,
+    reference_pose: Pose,
+    previous: Image,
+    previous_pose: Pose,
+    known: Mapping[int, Features],
+) -> RendererOutput:
+    """One frame, for which the frame before is read along its true flow."""
+    flows, masks = model.flow(pose, reference, reference_pose, previous, previous_pose)
+    told = list(flows)
+    for place in range(0, len(told), 2):  # p, r, p, r
+        size = told[place].shape[-2:]
+        smaller = F.interpolate(true, size, mode="area")
+        told[place] = smaller * (size[-1] / true.shape[-1])
+    return model.renderer(pose, known, previous, told, masks)
 
 
 def _shown(image: Tensor) -> Painted:

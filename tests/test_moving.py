@@ -21,11 +21,6 @@ def small(seed=0, poses=18, **more):
 
 
 @pytest.fixture(scope="module")
-def batch():
-    return moving.clips(2, 4, NOISY, size=SIZE, seed=30_000_003)
-
-
-@pytest.fixture(scope="module")
 def rows():
     known = {name: getattr(ways, name) for name in ("copied", "warped", "followed", "frozen")}
     known |= {"truth": lambda batch: ways.Painted(batch["frames"], {}, {})}
@@ -99,50 +94,6 @@ def test_a_coarse_flow_is_measured_in_pixels_of_the_picture():
     assert "previous_flow_error" not in found
 
 
-def test_a_painter_does_what_the_model_does(batch):
-    model = small()
-    clip = model(batch["poses"], batch["reference"], batch["reference_pose"])
-    own = ways.painter(model)(batch)
-    torch.testing.assert_close(own.image, clip.image)
-    torch.testing.assert_close(own.flows["previous"], clip.flows[-2])
-    torch.testing.assert_close(own.flows["reference"], clip.flows[-1])
-    torch.testing.assert_close(own.masks["reference"], clip.masks[-1])
-
-
-def test_switching_the_memory_off_is_the_model_without(batch):
-    model = small()
-    forgetful = small(memory=False)
-    off = ways.painter(model, "reference")(batch)
-    torch.testing.assert_close(off.image, ways.painter(forgetful)(batch).image)
-    assert list(off.flows) == ["reference"]
-    assert not torch.allclose(off.image, ways.painter(model)(batch).image, atol=1e-3)
-    torch.testing.assert_close(off.image[:, 0], ways.painter(model)(batch).image[:, 0])
-
-
-def test_the_truth_stands_in_for_the_frame_before(batch):
-    model = small()
-    told = ways.painter(model, "truth")(batch)
-    clip = model(
-        batch["poses"][:, 2:3], batch["reference"], batch["reference_pose"],
-        batch["frames"][:, 1], batch["poses"][:, 1],
-    )  # fmt: skip
-    torch.testing.assert_close(told.image[:, 2:3], clip.image)
-
-
-def test_poses_may_be_true_for_the_frame_or_for_the_one_before(batch):
-    model = small()
-    true = batch | {"poses": batch["clean_poses"]}
-    both = ways.painter(model, now="true", before="true")(batch)
-    torch.testing.assert_close(both.image, ways.painter(model)(true).image)
-    before = ways.painter(model, "truth", before="true")(batch)
-    clip = model(
-        batch["poses"][:, 2:3], batch["reference"], batch["reference_pose"],
-        batch["frames"][:, 1], batch["clean_poses"][:, 1],
-    )  # fmt: skip
-    torch.testing.assert_close(before.image[:, 2:3], clip.image)
-    assert not torch.allclose(before.image, ways.painter(model, "truth")(batch).image, atol=1e-4)
-
-
 def test_noise_changes_the_poses_and_nothing_that_judges():
     clean, noisy = (moving.judge(small(), 2, 3, noise) for noise in (None, NOISY))
     for name in ("copy_l1", "warp_l1", "truth_warp_error", "zero_flow_error"):
@@ -201,10 +152,6 @@ def test_what_cannot_be_judged_is_refused():
         moving.survey({"": ways.copied}, 1, 2)
     with pytest.raises(ValueError, match="source is 'films'"):
         moving.survey({"": ways.copied}, 1, 3, source="films")
-    with pytest.raises(ValueError, match="previous is 'nothing'"):
-        ways.painter(small(), "nothing")
-    with pytest.raises(ValueError, match="'found' or 'true'"):
-        ways.painter(small(), now="guessed")
 
 
 def test_a_clean_detector_leaves_clean_poses_beside():

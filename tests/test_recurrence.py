@@ -1,0 +1,55 @@
+"""Two sources and their sum, people who stand still, what the extraction network sees."""
+
+import pytest
+import torch
+
+from gfla import moving, recurrence, ways
+from gfla.data.detector import Detector
+from gfla.extraction import MotionExtraction
+
+
+@pytest.mark.parametrize(
+    ("masks", "sum_"), [((0, 0), 2), ((1, 0), 11), ((0, 1), 101), ((1, 1), 110), ((0.5, 0.5), 56)]
+)
+def test_the_two_blends_are_added(masks, sum_):
+    assert recurrence.fused(1, 10, 100, *masks) == pytest.approx(sum_)
+
+
+def test_who_stands_still_is_moved_by_the_detector_alone():
+    batch = recurrence.standing(2, 4, Detector(jitter=3.0), size=(32, 32))
+    for name in ("frames", "clean_poses", "foreground", "reference_flow"):
+        torch.testing.assert_close(batch[name][:, 3], batch[name][:, 0])
+    assert not batch["previous_flow"].any()
+    assert not torch.allclose(batch["poses"][:, 3], batch["poses"][:, 0], atol=0.1)
+    first = moving.clips(2, 1, size=(32, 32))
+    torch.testing.assert_close(batch["frames"][:, :1], first["frames"])
+
+
+def test_somebody_who_stands_has_no_flicker_of_his_own():
+    batch = recurrence.standing(1, 4, Detector(jitter=3.0), size=(32, 32))
+    for way in (ways.copied, ways.warped, lambda b: ways.Painted(b["frames"], {}, {})):
+        values = moving.scores(way(batch), batch).values
+        for name in ("flicker", "jitter", "truth_warp_error"):
+            assert float(values[name]) == 0
+
+
+def test_without_its_norms_the_network_sees_81_frames_and_with_them_all():
+    torch.manual_seed(0)
+    network = MotionExtraction(4, 16).eval()
+    inside = recurrence.moved_by(network, 60, 140, norms=False)
+    moved = (inside > 1e-6).nonzero()[:, 0]
+    assert len(inside) == 60
+    assert (int(moved.min()), int(moved.max())) == (0, 59)
+    edge = recurrence.moved_by(network, 100, 240, norms=False)
+    assert (edge > 1e-6).nonzero()[:, 0].tolist() == list(range(20, 101))
+    whole = recurrence.moved_by(network, 100, 240)
+    assert (whole > 1e-6).all()
+    assert whole[:20].max() < 0.5 * whole[20:101].max()
+    assert isinstance(network.entrance_norm, torch.nn.Module)
+    torch.testing.assert_close(recurrence.moved_by(network, 100, 240), whole)  # left as it was
+
+
+def test_profiles():
+    assert recurrence.setting("cpu").live_clips > recurrence.setting("smoke").live_clips
+    with pytest.raises(ValueError, match="unknown profile 'huge': choose one of smoke"):
+        recurrence.setting("huge")
