@@ -90,28 +90,35 @@ def departures_table(step: int = 1000) -> str:
 
 def views_table() -> str:
     """View synthesis on held-out objects, of the classes of the training and of others."""
-    heads = ["L1 / copying's ↓", "flow error / zero flow's ↓"]
-    others = [f"{head.removesuffix(' ↓')}, other classes ↓" for head in heads]
+    heads = ["L1 ↓", "L1 / copying's ↓", "flow error / zero flow's ↓"]
+    others = [f"{head.removesuffix(' ↓')}, other classes ↓" for head in heads[1:]]
     rows = [["views", "parameters", *heads, *others]]
     for name, words in VIEWS.items():
         found = ledger.read(name)["results"]
         keys = ["copy_ratio", "flow_ratio", "held_out_copy_ratio", "held_out_flow_ratio"]
-        rows.append([words, f"{found['parameters']:,}", *(f"{found[key]:.2f}" for key in keys)])
+        place = f"{_scaled(found, 'true_warp_l1'):.2f}"
+        numbers = (f"{found[key]:.2f}" for key in keys)
+        rows.append([words, f"{found['parameters']:,}", place, *numbers])
     return ledger.table(rows)
 
 
 def video_table() -> str:
     """Animation of held-out people, driven by true poses and by those of a detector that errs."""
     keys = {"copy_ratio": "L1 / copying's ↓", "flow_ratio": "flow error / zero flow's ↓",
-            "warp_error": "warp error ↓", "flicker": "flicker ↓"}  # fmt: skip
-    heads = [*keys.values(), "noisy poses: L1 / copying's ↓", "noisy poses: flicker ↓"]
-    rows = [["clips", *heads]]
+            "flicker": "flicker ↓", "jitter": "jitter ↓"}  # fmt: skip
+    noisy = {f"noisy_{key}": f"noisy poses: {keys[key]}" for key in ("flicker", "jitter")}
+    rows = [["clips", "L1 ↓", *(keys | noisy).values()]]
     for name, words in VIDEO.items():
         found = ledger.read(name)["results"]
-        wanted = [*keys, "noisy_copy_ratio", "noisy_flicker"]
-        form = [".3f" if key.endswith(("error", "flicker")) else ".2f" for key in wanted]
-        rows.append([words, *(f"{found[key]:{how}}" for key, how in zip(wanted, form))])
+        form = {key: ".2f" if key.endswith("ratio") else ".4f" for key in keys | noisy}
+        numbers = (f"{found[key]:{how}}" for key, how in form.items())
+        rows.append([words, f"{_scaled(found, 'warp_l1'):.2f}", *numbers])
     return ledger.table(rows)
+
+
+def _scaled(found: dict, warp: str) -> float:
+    """L1 on the scale from warping with the true flow (0) to copying in place (1)."""
+    return (found["l1"] - found[warp]) / (found["copy_l1"] - found[warp])
 
 
 def ablation_table() -> str:
