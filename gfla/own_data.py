@@ -222,10 +222,12 @@ def as_market(root: Path, out: Path, phase: str = "train", pairs: int = 8) -> Pa
         return root
     data = DeepFashion(root, phase, size=Market1501.paper_size)
     (out / phase).mkdir(parents=True)
-    rows, skeletons = ["from,to"], {}
+    rows, skeletons, called = ["from,to"], {}, {}
     for number in range(min(pairs, len(data))):
         item = data[number]
-        names = [Path(name).with_suffix(".png").name for name in item["names"]]
+        for camera, name in enumerate(item["names"], 1):  # as Market-1501 calls its pictures
+            called.setdefault(name, f"{number + 1:04d}_c{camera}s1_000000_00.png")
+        names = [called[name] for name in item["names"]]
         for side, name in zip(("source", "target"), names, strict=True):
             Image.fromarray(to_uint8(item[side])).save(out / phase / name)
             skeletons[name] = item[f"{side}_keypoints"]

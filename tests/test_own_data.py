@@ -189,6 +189,18 @@ def test_the_augmentation_keeps_the_bounds_of_the_authors(market, monkeypatch):
     assert max(abs(m.angle) for m in own_data.movements(market, 4)["source"]) < 1e-4
 
 
+def test_the_copy_is_a_market_that_nothing_is_wrong_with(fashion, market, tmp_path):
+    found = check(market, cache=tmp_path)
+    assert found.at.kind == "market" and found.findings.clean
+    assert own_data.as_market(market, tmp_path / "again") == market
+    ours, true = (reader(root, "train", size=(128, 64))
+                  for reader, root in ((Market1501, market), (DeepFashion, fashion)))  # fmt: skip
+    one, other = Market1501(market, "train", augment=False)[0], true[0]
+    assert len(ours) == len(true)
+    assert (one["source"] - other["source"]).abs().max() < 0.01
+    assert (one["source_keypoints"] - other["source_keypoints"]).abs().max() <= 0.51
+
+
 def test_market_gets_the_size_that_is_asked_for(market):
     small = config.preset("tiny", source=str(market))
     reader = streams.open_folder(small.data)
