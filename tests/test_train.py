@@ -337,7 +337,6 @@ def test_measurement_of_known_models(monkeypatch):
     assert found["measured_l1_ratio"] == pytest.approx(0.0, abs=1e-6)
 
 
-
 # ---------------------------------------------------------------- a run and its folder
 
 
