@@ -26,7 +26,7 @@ DEGREES = 360 // AZIMUTHS  # of an azimuth bin
 STILL = 1e-3  # pixels; a mean true flow below is rounding, and nothing moves
 OVER = {  # number: what it is the mean over
     "l1": "visible", "copy_l1": "visible", "true_warp_l1": "visible",
-    "flow_error": "visible", "zero_flow_error": "visible",
+    "own_warp_l1": "visible", "flow_error": "visible", "zero_flow_error": "visible",
     "l1_foreground": "foreground", "copy_l1_foreground": "foreground",
     "psnr": "pairs", "ssim": "pairs", "copy_ssim": "pairs",
 }  # fmt: skip
@@ -66,9 +66,9 @@ def judge(
         seed: of the first batch.
 
     Returns:
-        Over visible pixels: l1, copy_l1 (the source left in place) and true_warp_l1 (the source
-        warped by the true flow), each as a share of the value range; copy_ratio = l1 / copy_l1;
-        flow_error and zero_flow_error in pixels, flow_ratio of the two. Over the object:
+        Over visible pixels: l1, copy_l1 (the source left in place), true_warp_l1 (the source warped
+        by the true flow) and own_warp_l1 (by the model's finest flow), each as a share of the value
+        range; copy_ratio = l1 / copy_l1; flow_error and zero_flow_error in pixels, flow_ratio of the two. Over the object:
         l1_foreground, copy_l1_foreground. Whole pictures: psnr, ssim, copy_ssim. And
         visible_share, of the object, and pairs. Pixels are pooled, pictures weigh alike; nan is
         what nothing was found for.
@@ -254,8 +254,9 @@ def _rows(model: nn.Module, batch: dict[str, Tensor]) -> Rows:
         "pairs": torch.ones(len(source), dtype=torch.float64),
     } | {name: mask.sum((1, 2)) for name, mask in masks.items()}
     if output.flows:
-        wrong = metrics.upsample_flow(output.flows[-1], flow.shape[-2:]) - flow
-        sums["flow_error"] = total(wrong.norm(dim=1), "visible")
+        own = metrics.upsample_flow(output.flows[-1], flow.shape[-2:])
+        sums["flow_error"] = total((own - flow).norm(dim=1), "visible")
+        sums["own_warp_l1"] = away(warp(source, own), "visible")
     first, last = batch["azimuths"].unbind(1)
     turned = (last - first) % AZIMUTHS
     return Rows(sums, torch.minimum(turned, AZIMUTHS - turned), batch["elevation"], batch["kind"])

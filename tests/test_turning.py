@@ -53,6 +53,8 @@ def test_copying_is_one_and_the_truth_is_best(batch):
     assert copied["ssim"] == pytest.approx(copied["copy_ssim"])
     best = turning.judge(Knows(batch), 8)
     assert best["l1"] == pytest.approx(best["true_warp_l1"])
+    assert best["own_warp_l1"] == pytest.approx(best["l1"]), "its picture is its flow's warp"
+    assert copied["own_warp_l1"] == pytest.approx(copied["copy_l1"], rel=1e-6)
     assert best["flow_error"] == 0 and best["copy_ratio"] < 0.5
     assert best["copy_l1"] == copied["copy_l1"] and best["pairs"] == 8
 
