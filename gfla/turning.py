@@ -68,10 +68,10 @@ def judge(
     Returns:
         Over visible pixels: l1, copy_l1 (the source left in place), true_warp_l1 (the source warped
         by the true flow) and own_warp_l1 (by the model's finest flow), each as a share of the value
-        range; copy_ratio = l1 / copy_l1; flow_error and zero_flow_error in pixels, flow_ratio of the two. Over the object:
-        l1_foreground, copy_l1_foreground. Whole pictures: psnr, ssim, copy_ssim. And
-        visible_share, of the object, and pairs. Pixels are pooled, pictures weigh alike; nan is
-        what nothing was found for.
+        range; copy_ratio = l1 / copy_l1; flow_error and zero_flow_error in pixels, flow_ratio of
+        the two. Over the object: l1_foreground, copy_l1_foreground. Whole pictures: psnr, ssim,
+        copy_ssim. And visible_share, of the object, and pairs. Pixels are pooled, pictures weigh
+        alike; nan is what nothing was found for.
 
     Raises:
         ValueError: a count below 1, or what `objects.pairs` refuses.
