@@ -66,6 +66,23 @@ def angle(who: Driver, limb: str, side: str, seconds: Sequence[float]) -> list[f
     return found
 
 
+def half_cycle(who: Driver, limb: str, seconds: float = 16 / 12) -> tuple[float, float, float]:
+    """How far a limb swings, and whether its left one does what the right one did.
+
+    Args:
+        who, limb: as `angle`.
+        seconds: of the cycle.
+
+    Returns:
+        smallest and largest angle of the right one over the cycle; the largest difference between
+        it and the left one half a cycle later. All in degrees.
+    """
+    times = [seconds * k / 16 for k in range(16)]
+    right = angle(who, limb, "right", times)
+    left = angle(who, limb, "left", [time + seconds / 2 for time in times])
+    return min(right), max(right), max(abs(a - b) for a, b in zip(right, left, strict=True))
+
+
 def seen(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The share of the person that the reference shows, the frame before, and either.
 

@@ -126,6 +126,41 @@ def differences(
     }
 
 
+def told(found: Mapping[tuple[str, str], Difference]) -> str:
+    """Differences as text, a line each: mean and interval.
+
+    >>> one = Difference(-0.25, -0.5, 0.0, (-0.25,), 1, 8, "pairs only")
+    >>> told({("warp_error", "noisy"): one})
+    'warp error  noisy  -0.2500 [-0.5000, +0.0000] over 8 clips'
+    """
+    return "\n".join(
+        f"{name.replace('_', ' '):<11} {look}  {one.mean:+.4f} [{one.low:+.4f}, {one.high:+.4f}] "
+        f"over {one.pairs} clips"
+        for (name, look), one in found.items()
+    )
+
+
+def beginnings(rows: Mapping[tuple[str, str], moving.Rows]) -> pandas.DataFrame:
+    """Recurrent minus frame by frame as the clip begins, where no frame before is known as yet.
+
+    Args:
+        rows: of `recorded`.
+
+    Returns:
+        A row a look: L1 of frame 0, flicker from there to frame 1, and that of all later frames.
+    """
+    import pandas
+
+    cells = {}
+    for look in LOOKS:
+        ours, twin = (rows[name, look].by_frame for name in (OURS, TWIN))
+        error, flicker = ((ours[key] - twin[key]).nanmean(0) for key in ("l1", "flicker"))
+        values = error[0], flicker[1], flicker[2:].mean()
+        cells[look] = [f"{float(value):+.4f}" for value in values]
+    names = ["L1, frame 0", "flicker, frame 1", "flicker, later"]
+    return pandas.DataFrame.from_dict(cells, orient="index", columns=names)
+
+
 def table(
     rows: Mapping[Any, moving.Rows], names: Sequence[str], digits: int = 2
 ) -> pandas.DataFrame:

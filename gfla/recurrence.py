@@ -6,23 +6,20 @@ frame before with its twin that does not is in `memory.py`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from gfla import moving, ways
+from gfla import metrics, moving, ways
 from gfla.attention import BilinearSampling
 from gfla.data import people
 from gfla.data.detector import Detector, detect
 from gfla.data.keypoints import heatmaps
 from gfla.extraction import MotionExtraction
 from gfla.two_sources import TwoSourceRenderer
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Setting:
     live_clips: int = 4  # held-out clips that both models paint live
     standing_clips: int = 4  # people who stand still before a detector
     frames: int = 12  # of every clip
-    shown: tuple[int, ...] = (0, 1)  # which held-out clips are drawn
+    shown: tuple[int, ...] = (0, 3)  # which held-out clips are drawn: a walk and a turn
 
 
 SETTINGS = {
@@ -114,7 +111,8 @@ def standing(
         seed: of people and detector.
 
     Returns:
-        as `moving.clips`, the first frame of each clip for ever; the flow to the frame before is 0.
+        as `moving.clips`, the first frame of each clip for ever; the flow to the frame before is 0,
+        but for the first frame, before which there is the reference.
     """
     made = moving.clips(count, 1, size=size, seed=seed)
     single = {"frames", "keypoints", "poses", "foreground", "reference_flow", "reference_visible"}
@@ -123,7 +121,9 @@ def standing(
         for name, value in made.items()
     }
     batch["previous_flow"] = torch.zeros_like(batch["reference_flow"])
-    batch["previous_visible"] = batch["foreground"]
+    batch["previous_flow"][:, 0] = batch["reference_flow"][:, 0]
+    batch["previous_visible"] = batch["foreground"].clone()
+    batch["previous_visible"][:, 0] = batch["reference_visible"][:, 0]
     batch["clean_poses"] = batch["poses"]
     batch["clean_keypoints"] = batch["keypoints"]
     batch["keypoints"] = detect(batch["keypoints"], noise, size[0], seed)
@@ -138,6 +138,40 @@ def trembling(
     """How much each way trembles over people who stand still: `standing`, judged."""
     batch = standing(count, frames, noise)
     return {name: moving.scores(way(batch), batch) for name, way in painters.items()}
+
+
+@torch.no_grad()
+def say(model: nn.Module, batch: Mapping[str, Tensor], frame: int) -> dict[str, float]:
+    """How much one frame changes when a source is exchanged for another person's, pose and all.
+
+    Args:
+        model: `Animation` with memory.
+        batch: of `moving.clips`, of two clips or more; each gets the source of the one before it.
+        frame: t, 1 or more; the frame before it is the model's own.
+
+    Returns:
+        "previous", "reference" -> mean change over the person, a share of the value range.
+
+    Raises:
+        ValueError: a single clip, or frame 0, which has no frame before.
+    """
+    if frame < 1 or len(batch["frames"]) < 2:
+        count = len(batch["frames"])
+        raise ValueError(f"frame {frame} of {count} clips: expected 1 or more, of at least 2")
+    poses = batch["poses"][:, : frame + 1]
+    known = batch["reference"], batch["reference_pose"]
+    before = model(poses[:, :-1], *known).image[:, -1], poses[:, -2]
+
+    def other(source: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return tuple(part.roll(1, 0) for part in source)
+
+    image = model.step(poses[:, -1], *known, *before).image
+    exchanged = {
+        "previous": model.step(poses[:, -1], *known, *other(before)).image,
+        "reference": model.step(poses[:, -1], *other(known), *before).image,
+    }
+    person = batch["foreground"][:, frame]
+    return {name: metrics.l1(image, one, person) for name, one in exchanged.items()}
 
 
 # ---------------------------------------------------------------- the motion-extraction network
@@ -167,8 +201,6 @@ def moved_by(
         (frames − 80,) largest change of a row, over the largest of all; entry i is frame i + 40 of
         the question.
     """
-    import copy
-
     network = copy.deepcopy(network)
     if not norms:
         network.entrance_norm = _Without()

@@ -15,7 +15,11 @@ def test_a_walk_comes_back_and_its_sides_are_half_a_cycle_apart():
         right, left = (driving.angle(who, limb, side, TIMES) for side in ("right", "left"))
         assert right[0] == pytest.approx(right[16], abs=1e-3)
         assert left[8:16] == pytest.approx(right[:8], abs=1e-3)
-        assert max(right) - min(right) > 5
+        low, high, apart = driving.half_cycle(who, limb)
+        assert (low, high) == pytest.approx((min(right), max(right)))
+        assert apart < 1e-3
+        assert high - low > 5
+    assert driving.half_cycle(driving.driver("dance", 5), "upper arm")[2] > 1
 
 
 def test_a_knee_bends_one_way():

@@ -71,6 +71,18 @@ def test_differences_are_of_the_same_clips(found):
     assert list(only) == [("flicker", "noisy")]
 
 
+def test_beginnings_are_the_first_frames_and_the_rest(found):
+    _, rows = found
+    ours, twin = (rows[name, "noisy"].by_frame for name in (memory.OURS, memory.TWIN))
+    told = memory.beginnings(rows).loc["noisy"]
+    assert float(told["L1, frame 0"]) == pytest.approx(
+        float((ours["l1"] - twin["l1"])[:, 0].mean()), abs=6e-5
+    )
+    for name, frame in (("flicker, frame 1", 1), ("flicker, later", 2)):
+        by_hand = float((ours["flicker"] - twin["flicker"])[:, frame].mean())
+        assert float(told[name]) == pytest.approx(by_hand, abs=6e-5)
+
+
 def test_a_table_has_two_digits_and_dashes(found):
     _, rows = found
     text = memory.table(rows, ["l1", "previous_flow_ratio"])
