@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from torch import Tensor
 
 from gfla import films, ledger, viz
@@ -54,7 +55,8 @@ def turned(rounds: Mapping[str, Mapping[str, Tensor]], first: int = 0) -> Figure
         _LEFT + side + 4 * _GAP + wide,
         len(blocks) * (lines * (tall + _FOOT + 2 * _GAP) + _FOOT),
     )
-    figure = Figure(figsize=(size[0] / viz.DPI, size[1] / viz.DPI), layout="none")
+    engine = PlaceHolderLayoutEngine(True, True)  # "none" lasts until the figure is saved once
+    figure = Figure(figsize=(size[0] / viz.DPI, size[1] / viz.DPI), layout=engine)
     top = size[1] - _GAP
     for name, clips, source in zip(rounds, blocks, sources, strict=True):
         place = (_GAP, top - side, side, side)

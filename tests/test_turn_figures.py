@@ -42,6 +42,14 @@ def test_a_picture_s_pixel_is_a_whole_number_of_the_figure_s():
     assert figure.get_figwidth() <= viz.WIDE
 
 
+def test_a_turn_may_be_saved_twice():
+    viz.style()
+    figure = turn_figures.turned({"chair": block()})
+    first = viz.image_bytes(figure)
+    viz.image_bytes(figure, "svg")
+    assert viz.image_bytes(figure) == first, "and no warning, which pytest takes for an error"
+
+
 def test_clips_that_are_no_round_are_refused():
     with pytest.raises(ValueError, match=r"clips of \[5\] views"):
         turn_figures.turned({"chair": {"source": clip(0, 5), "truth": clip(0, 5)}})
