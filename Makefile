@@ -19,15 +19,19 @@ setup: $(READY)  ## make the environment in .venv (the other verbs do it by them
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,metrics,data]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,metrics,data]'
 	@touch $@
 
 # What only some verbs need; nothing happens where it is installed already.
+$(VENV)/.test: $(READY)
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
 $(VENV)/.app: $(READY)
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[app]'
 	@touch $@
 
-$(VENV)/.browser: $(READY)
+$(VENV)/.browser: $(VENV)/.test
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[app,browser]'
 	@touch $@
 
@@ -46,7 +50,7 @@ test: lint           ## style, units, doctests, architecture, and every notebook
 test-browser: $(VENV)/.browser  ## a reader with a real browser (skipped with the reason where there is none)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -rs tests/browser $(ARGS)
 
-lint: $(READY)       ## style alone
+lint: $(VENV)/.test  ## style alone
 	$(PY) -m ruff check .
 
 lab: $(READY)        ## read and play: JupyterLab on the notebooks
