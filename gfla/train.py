@@ -35,7 +35,10 @@ CLASSES = {  # kind of model: its class
     "people": "GFLA", "views": "Views", "appearance": "AppearanceFlow", "animation": "Animation"
 }  # fmt: skip
 PARTS = ("flow", "model", "people")  # of an earlier run that a new one can begin with
-__all__ = ["Fitted", "Training", "TrainingError", "fit", "iterate", "step_d", "step_g", "take_over"]
+__all__ = [
+    "Fitted", "Training", "TrainingError", "begin", "fit", "iterate", "step_d", "step_g",
+    "take_over",
+]  # fmt: skip
 
 
 class Fitted(NamedTuple):
@@ -92,7 +95,7 @@ def fit(
         config.stage(stage)  # refuses an unknown stage
         config = override(config, {f"{stage}.steps": steps})
     out, place = Path(out), pick_device(device)
-    training = _begin(config, stage, seed, place, encoder)
+    training = begin(config, stage, seed, place, encoder)
     if resume and (out / journal.STATE).exists():
         _resume(training, out)
     elif init is not None:
@@ -143,10 +146,28 @@ def take_over(model: nn.Module, path: str | Path, part: str = "flow") -> None:
         ) from error
 
 
-def _begin(
-    config: Config, stage: str, seed: int, device: torch.device, encoder: nn.Module | None
+def begin(
+    config: Config,
+    stage: str,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    encoder: nn.Module | None = None,
 ) -> Training:
-    """A run at step 0."""
+    """A run at step 0, ready for `iterate`.
+
+    Args:
+        config: every number of the run.
+        stage: "flow" or "full".
+        seed: of the initial weights; sets torch's generator.
+        device: where the networks are wanted.
+        encoder: frozen feature network, instead of the configuration's.
+
+    Returns:
+        a `Training`, which `iterate(training, batch)` changes in place.
+
+    Raises:
+        ValueError: an unknown stage.
+    """
     settings, betas = config.stage(stage), config.optim.betas
     torch.manual_seed(seed)
     model = models.KINDS[CLASSES[config.model.kind]](**config.generator()).to(device)

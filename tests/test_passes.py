@@ -30,7 +30,7 @@ def encoder():
 
 
 def begin(name, encoder, stage="full", **changes):
-    return train._begin(preset("tiny", **TINY[name] | changes), stage, 0, CPU, encoder)
+    return train.begin(preset("tiny", **TINY[name] | changes), stage, 0, CPU, encoder)
 
 
 def batch_of(training, number=0):

@@ -45,7 +45,7 @@ def run(encoder, tmp_path):
 
 
 def begin(encoder, stage="full", **changes):
-    return train._begin(preset("tiny", **changes), stage, 0, CPU, encoder)
+    return train.begin(preset("tiny", **changes), stage, 0, CPU, encoder)
 
 
 def batch_of(training, number=0):
