@@ -5,31 +5,22 @@ level, from target to source. Pixel centres lie at integers, so target pixel l r
 l + w(l). Beyond the border the nearest edge pixel is read. Source and flow may differ in size: a
 position is counted on the flow's grid, never rescaled, and clamped to the source.
 
-Everything here is one operation, a weighted sum of integer taps (`_gather`), with different taps
+Everything here is one operation, a weighted sum of integer taps (`gfla.taps.gather`), with different taps
 and weights. Taps come from floor, so that where a coordinate is an exact integer the derivative
 is the right-hand one, as in the original's kernels (docs/spec.md 2.1). `grid_sample` takes either
 side there, because its normalised grid rounds; a zero flow is such a place everywhere.
 """
 
 import os
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gfla.taps import Cell, bilinear, gather, locate, outer, precise, spread
 from gfla.types import Features, Flow
 
 BACKENDS = ("auto", "reference", "fast", "triton")
-
-
-class _Cell(NamedTuple):
-    """Where each target pixel reads: the integer corner and the fraction beyond it."""
-
-    left: Tensor  # (B, h, w) whole, floor of x, kept within reach of the image
-    top: Tensor  # (B, h, w) whole, floor of y
-    ax: Tensor  # (B, h, w) in [0, 1), x - floor(x), carries the gradient
-    ay: Tensor  # (B, h, w) in [0, 1), y - floor(y)
 
 
 def warp(features: Features, flow: Flow) -> Features:
@@ -62,8 +53,8 @@ def warp(features: Features, flow: Flow) -> Features:
     """
     check_flow(flow)
     _check_features(features, flow)
-    cell = _locate(flow, features, reach=1)
-    return _gather(features, cell, 0, _bilinear(cell))
+    cell = locate(flow, features, reach=1)
+    return gather(features, cell, 0, bilinear(cell))
 
 
 def gaussian_warp(features: Features, flow: Flow, size: int = 4, sigma: float = 2.0) -> Features:
@@ -105,11 +96,11 @@ def gaussian_warp(features: Features, flow: Flow, size: int = 4, sigma: float = 
         raise ValueError(f"size must be an even whole number, 2 or more, got {size!r}")
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, in pixels, got {sigma!r}")
-    cell = _locate(flow, features, reach=size)
+    cell = locate(flow, features, reach=size)
     taps = torch.arange(1 - size // 2, size // 2 + 1, device=flow.device)
     x = (-((taps - cell.ax[..., None]) ** 2) / (2 * sigma**2)).softmax(-1)  # (B, h, w, size)
     y = (-((taps - cell.ay[..., None]) ** 2) / (2 * sigma**2)).softmax(-1)
-    return _gather(features, cell, 1 - size // 2, _outer(y, x))
+    return gather(features, cell, 1 - size // 2, outer(y, x))
 
 
 def extract_patches(features: Features, flow: Flow, n: int) -> Features:
@@ -143,11 +134,11 @@ def extract_patches(features: Features, flow: Flow, n: int) -> Features:
     _check_features(features, flow)
     _check_side(n)
     h, w = flow.shape[-2:]
-    cell = _locate(flow, features, reach=n)
+    cell = locate(flow, features, reach=n)
     left, top, ax, ay = (v.repeat_interleave(n, 1).repeat_interleave(n, 2) for v in cell)
     offsets = torch.arange(n, device=flow.device) - n // 2
-    taps = _Cell(left + offsets.repeat(w), top + offsets.repeat(h)[:, None], ax, ay)
-    return _gather(features, taps, 0, _bilinear(taps))  # (B, C, n h, n w)
+    taps = Cell(left + offsets.repeat(w), top + offsets.repeat(h)[:, None], ax, ay)
+    return gather(features, taps, 0, bilinear(taps))  # (B, C, n h, n w)
 
 
 def local_attention(
@@ -212,30 +203,34 @@ def _attention_reference(source, target, flow, weight1, bias1, weight2, bias2, n
     still = extract_patches(target, torch.zeros_like(flow), n)  # (B, C, n h, n w)
     hidden = F.conv2d(torch.cat((still, patches), 1), weight1, bias1, stride=n)  # (B, hidden, h, w)
     logits = F.conv2d(F.leaky_relu(hidden, 0.1), weight2, bias2)  # (B, n n, h, w)
-    weights = logits.to(_precise(flow)).softmax(1)
+    weights = logits.to(precise(flow)).softmax(1)
     kernel = F.pixel_shuffle(weights, n)  # (B, 1, n h, n w)
     return F.avg_pool2d(kernel * patches, n).to(source.dtype), weights  # (B, C, h, w)
 
 
 def _attention_fast(source, target, flow, weight1, bias1, weight2, bias2, n):
     """The patch-free form: convolve, then warp; spread the kernel, then gather."""
-    channels = source.shape[1]
     low, high = n // 2, n - 1 - n // 2  # how far a patch reaches back and on
-    cell = _locate(flow, source, reach=n)
+    cell = locate(flow, source, reach=n)
+    # one copy of either, and every convolution and gather below reads it as it lies
+    source = source.contiguous(memory_format=torch.channels_last)
+    target = target.contiguous(memory_format=torch.channels_last)
+    weight_t, weight_s = weight1.chunk(2, 1)
 
     # The source half of the first layer, on every position where some tap is inside the image:
     # from -high to H-1+low. Beyond, all taps are equal along that axis, so clamping is exact.
     wide = F.pad(source, (n - 1,) * 4, mode="replicate")
-    convolved = F.conv2d(wide, weight1[:, channels:])  # (B, hidden, H + n - 1, W + n - 1)
+    convolved = F.conv2d(wide, weight_s)  # (B, hidden, H + n - 1, W + n - 1)
     there = cell._replace(left=cell.left + high, top=cell.top + high)
     here = F.pad(target, (low, high, low, high), mode="replicate")
-    hidden = F.conv2d(here, weight1[:, :channels], bias1)  # (B, hidden, h, w)
-    hidden = hidden + _gather(convolved, there, 0, _bilinear(cell))
+    hidden = F.conv2d(here, weight_t, bias1)  # (B, hidden, h, w)
+    hidden = hidden + gather(convolved, there, 0, bilinear(cell))
 
-    logits = F.conv2d(F.leaky_relu(hidden, 0.1), weight2, bias2)  # (B, n n, h, w)
-    weights = logits.to(cell.ax.dtype).softmax(1)
-    taps = _spread(weights.unflatten(1, (n, n)).permute(0, 3, 4, 1, 2), cell)  # (B, h, w, n+1, n+1)
-    return _gather(source, cell, -low, taps / n**2), weights
+    hidden = F.leaky_relu(hidden, 0.1).permute(0, 2, 3, 1)
+    logits = F.linear(hidden, weight2.flatten(1), bias2)  # (B, h, w, n n)
+    weights = logits.to(cell.ax.dtype).softmax(-1)
+    taps = spread(weights.unflatten(-1, (n, n)) / n**2, cell)  # (B, h, w, n+1, n+1)
+    return gather(source, cell, -low, taps), weights.permute(0, 3, 1, 2)
 
 
 _FORMS = {"reference": _attention_reference, "fast": _attention_fast}
@@ -255,67 +250,6 @@ def _choose(backend: str) -> str:
             " 'reference' (argument backend, or environment variable GFLA_BACKEND)"
         )
     return "fast" if backend == "auto" else backend
-
-
-def _precise(flow: Flow) -> torch.dtype:
-    """The type for positions, fractions and softmax: bfloat16 would turn 57.3 into 57.25."""
-    return torch.promote_types(flow.dtype, torch.float32)
-
-
-def _locate(flow: Flow, source: Features, reach: int) -> _Cell:
-    """Split l + w(l) into integer corner and fraction; corners stop at `reach` off the image."""
-    flow = flow.to(_precise(flow))
-    height, width = source.shape[-2:]
-    h, w = flow.shape[-2:]
-    x = flow[:, 0] + torch.arange(w, dtype=flow.dtype, device=flow.device)
-    y = flow[:, 1] + torch.arange(h, dtype=flow.dtype, device=flow.device)[:, None]
-    left, top = x.detach().floor(), y.detach().floor()
-    return _Cell(  # clamped as floats first: 1e30 has no integer
-        left.clamp(-reach, width - 1 + reach).long(),
-        top.clamp(-reach, height - 1 + reach).long(),
-        x - left,
-        y - top,
-    )
-
-
-def _gather(features: Features, cell: _Cell, first: int, coefficients: Tensor) -> Features:
-    """Sum coefficients (B, h, w, T, T) times the T x T taps that begin at corner + first.
-
-    One embedding_bag on a channels-last table: no tap is ever stored, forward or backward.
-    """
-    B, C, H, W = features.shape
-    h, w, _, taps = coefficients.shape[1:]
-    dtype = torch.promote_types(features.dtype, coefficients.dtype)
-    steps = torch.arange(first, first + taps, device=features.device)
-    columns = (cell.left[..., None] + steps).clamp(0, W - 1)  # (B, h, w, T)
-    rows = (cell.top[..., None] + steps).clamp(0, H - 1)  # (B, h, w, T)
-    rows = rows + torch.arange(B, device=features.device).view(-1, 1, 1, 1) * H
-    index = rows[..., :, None] * W + columns[..., None, :]  # (B, h, w, T, T)
-    table = features.permute(0, 2, 3, 1).reshape(-1, C)  # (B H W, C)
-    out = F.embedding_bag(
-        index.view(-1, taps**2),
-        table.to(dtype),
-        mode="sum",
-        per_sample_weights=coefficients.reshape(-1, taps**2).to(dtype),
-    )  # (B h w, C)
-    return out.view(B, h, w, C).permute(0, 3, 1, 2).to(features.dtype)  # (B, C, h, w)
-
-
-def _bilinear(cell: _Cell) -> Tensor:
-    y, x = torch.stack((1 - cell.ay, cell.ay), -1), torch.stack((1 - cell.ax, cell.ax), -1)
-    return _outer(y, x)  # (B, h, w, 2, 2)
-
-
-def _outer(y: Tensor, x: Tensor) -> Tensor:
-    return y[..., :, None] * x[..., None, :]
-
-
-def _spread(kernel: Tensor, cell: _Cell) -> Tensor:
-    """Convolve n x n kernels with the 2 x 2 bilinear weights: (k-, k0, k+), fraction a, becomes
-    ((1-a) k-, a k- + (1-a) k0, a k0 + (1-a) k+, a k+), on either axis."""
-    ax, ay = cell.ax[..., None, None], cell.ay[..., None, None]
-    kernel = F.pad(kernel * (1 - ax), (0, 1)) + F.pad(kernel * ax, (1, 0))  # (B, h, w, n, n+1)
-    return F.pad(kernel * (1 - ay), (0, 0, 0, 1)) + F.pad(kernel * ay, (0, 0, 1, 0))
 
 
 def check_flow(flow: Flow) -> None:

@@ -19,7 +19,7 @@ ROOMS = {
 }
 FLOORS = [
     ["types", "fields", "storage", "bytes8", "presets", "config", "inputs"],
-    ["sampling", "kernels"],
+    ["taps", "sampling", "kernels"],
     ["spectral", "blocks", "attention"],
     ["flow", "renderer", "discriminator", "two_sources", "view_codes"],
     ["views", "model", "animation", "passes", "extraction", "encoder", "features", "losses"],
@@ -39,7 +39,7 @@ FLOORS = [
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
      "driving", "trembling", "recurrence", "memory", "moving_figures",
      "origins", "repainting"],
-    ["reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "data_sets", "importing",
+    ["outcomes", "reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "data_sets", "importing",
      "rendering", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called

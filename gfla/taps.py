@@ -1,0 +1,138 @@
+"""Weighted sums of integer taps: the one operation that everything which samples is made of.
+
+A position is split into an integer corner and a fraction (`locate`); coefficients come from the
+fraction; `gather` reads T x T taps from the corner on and adds them up. No tap is ever stored,
+forward or backward. `gfla.sampling` is the door to all this.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from gfla.types import Features, Flow
+
+
+class Cell(NamedTuple):
+    """Where each target pixel reads: the integer corner and the fraction beyond it."""
+
+    left: Tensor  # (B, h, w) int32, floor of x, kept within reach of the image
+    top: Tensor  # (B, h, w) int32, floor of y
+    ax: Tensor  # (B, h, w) in [0, 1), x - floor(x), carries the gradient
+    ay: Tensor  # (B, h, w) in [0, 1), y - floor(y)
+
+
+def locate(flow: Flow, source: Features, reach: int) -> Cell:
+    """Split l + w(l) into integer corner and fraction; corners stop at `reach` off the image."""
+    flow = flow.to(precise(flow))
+    height, width = source.shape[-2:]
+    h, w = flow.shape[-2:]
+    x = flow[:, 0] + torch.arange(w, dtype=flow.dtype, device=flow.device)
+    y = flow[:, 1] + torch.arange(h, dtype=flow.dtype, device=flow.device)[:, None]
+    left, top = x.detach().floor(), y.detach().floor()
+    return Cell(  # clamped as floats first: 1e30 has no integer
+        left.clamp(-reach, width - 1 + reach).int(),
+        top.clamp(-reach, height - 1 + reach).int(),
+        x - left,
+        y - top,
+    )
+
+
+def precise(flow: Flow) -> torch.dtype:
+    """The type for positions, fractions and softmax: bfloat16 would turn 57.3 into 57.25."""
+    return torch.promote_types(flow.dtype, torch.float32)
+
+
+def bilinear(cell: Cell) -> Tensor:
+    """The weights of the four pixels around each position, (B, h, w, 2, 2)."""
+    y, x = torch.stack((1 - cell.ay, cell.ay), -1), torch.stack((1 - cell.ax, cell.ax), -1)
+    return outer(y, x)
+
+
+def outer(y: Tensor, x: Tensor) -> Tensor:
+    """Separable weights: (B, h, w, T) of rows and of columns to (B, h, w, T, T)."""
+    return y[..., :, None] * x[..., None, :]
+
+
+def spread(kernel: Tensor, cell: Cell) -> Tensor:
+    """Convolve n x n kernels with the 2 x 2 bilinear weights, (B, h, w, n+1, n+1).
+
+    On either axis (k-, k0, k+) with fraction a becomes
+    ((1-a) k-, a k- + (1-a) k0, a k0 + (1-a) k+, a k+).
+    """
+    ax, ay = cell.ax[..., None, None], cell.ay[..., None, None]
+    kernel = F.pad(kernel * (1 - ax), (0, 1)) + F.pad(kernel * ax, (1, 0))  # (B, h, w, n, n+1)
+    return F.pad(kernel * (1 - ay), (0, 0, 0, 1)) + F.pad(kernel * ay, (0, 0, 1, 0))
+
+
+def gather(features: Features, cell: Cell, first: int, coefficients: Tensor) -> Features:
+    """Sum coefficients (B, h, w, T, T) times the T x T taps that begin at corner + first.
+
+    The features are read as a channels-last table; in that memory format they are not copied,
+    and the result (B, C, h, w), of the features' type, has it in any case.
+    """
+    B, C, H, W = features.shape
+    h, w, _, taps = coefficients.shape[1:]
+    dtype = torch.promote_types(features.dtype, coefficients.dtype)
+    steps = torch.arange(first, first + taps, dtype=torch.int32, device=features.device)
+    columns = (cell.left[..., None] + steps).clamp(0, W - 1)  # (B, h, w, T)
+    rows = (cell.top[..., None] + steps).clamp(0, H - 1)  # (B, h, w, T)
+    batch = torch.arange(B, dtype=torch.int32, device=features.device)
+    rows = (rows + batch.view(-1, 1, 1, 1) * H) * W
+    index = rows[..., :, None] + columns[..., None, :]  # (B, h, w, T, T)
+    table = features.permute(0, 2, 3, 1).reshape(-1, C)  # (B H W, C)
+    given = table.to(dtype), coefficients.reshape(-1, taps**2).to(dtype), index.view(-1, taps**2)
+    # a compiler knows embedding_bag and its backward; on other devices the latter is a good one
+    plain = torch.compiler.is_compiling() or features.device.type != "cpu"
+    out = _bag(*given) if plain else _Bag.apply(*given)  # (B h w, C)
+    return out.view(B, h, w, C).permute(0, 3, 1, 2).to(features.dtype)  # (B, C, h, w)
+
+
+def _bag(table: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:
+    """Row l of the result is the sum over t of coefficients[l, t] * table[index[l, t]]."""
+    return F.embedding_bag(index, table, mode="sum", per_sample_weights=coefficients)
+
+
+class _Bag(torch.autograd.Function):
+    """`_bag` with a backward of its own, three times faster on a CPU and the same to the bit.
+
+    By the table it is a bag again: which positions read a row is known once the indices are
+    sorted. Stock PyTorch sorts as well, but wide integers, and then adds row by row.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(table, coefficients, index)
+        return _bag(table.detach(), coefficients.detach(), index)  # which keeps less if nobody asks
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        table, coefficients, index = ctx.saved_tensors
+        grad = grad.contiguous()
+        by_table = by_coefficients = None
+        if ctx.needs_input_grad[0]:
+            by_table = _scatter(grad, coefficients, index, len(table))
+        if ctx.needs_input_grad[1]:
+            places, taps = index.shape
+            by_coefficients = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+                grad,
+                table,
+                index.view(-1),
+                torch.arange(0, places * taps, taps, dtype=index.dtype),  # where each bag begins
+                torch.arange(places, dtype=index.dtype).repeat_interleave(taps),  # bag of each tap
+                0,  # mode "sum"
+            ).view_as(coefficients)
+        return by_table, by_coefficients, None
+
+
+def _scatter(grad: Tensor, coefficients: Tensor, index: Tensor, rows: int) -> Tensor:
+    """Row r of the result is the sum of coefficients[l, t] * grad[l] over all index[l, t] = r."""
+    order, taps = index.view(-1).sort(stable=True)
+    readers = taps.div(index.shape[1], rounding_mode="floor").int()
+    begins = torch.searchsorted(order, torch.arange(rows, dtype=index.dtype), out_int32=True)
+    return F.embedding_bag(
+        readers, grad, begins, mode="sum", per_sample_weights=coefficients.view(-1)[taps]
+    )  # (rows, C)
