@@ -1,9 +1,9 @@
 """One command that regenerates everything: run the notebook street, keep what it drew and found.
 
 Every run gets a folder of its own, `results/runs-<date>-<commit>/`, and in it one folder a
-notebook: the executed notebook, `figures/`, `tables/`, `numbers.json`.  `manifest.json` says what
-was run and with what, and is written again after every notebook, so that an interrupted run is
-still legible.
+notebook: the executed notebook, `figures/`, `tables/`, `numbers.json`, `outcome.json`.
+`manifest.json` says what was run and with what, and is written again after every notebook, so that
+an interrupted run is still legible.  A run whose folder was named goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,28 +16,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from gfla import config, ledger, notebooks, storage
+from gfla import config, ledger, notebooks, outcomes, storage
+from gfla.outcomes import Outcome, publish, summary
 
 PROFILES = ("smoke", "cpu", "gpu")
-
-
-@dataclass
-class Outcome:
-    """What became of one notebook."""
-
-    notebook: str  # its name without ending
-    state: str  # done, failed or not run
-    seconds: float  # wall time
-    folder: str  # where its files lie, relative to the run's folder
-    figures: list[str] = field(default_factory=list)  # PNG files, relative to `folder`
-    tables: list[str] = field(default_factory=list)  # CSV files, relative to `folder`
-    numbers: dict[str, Any] = field(default_factory=dict)  # key number -> value
-    error: str = ""  # one line, when it failed
 
 
 def reproduce(
@@ -48,8 +34,13 @@ def reproduce(
     parameters: Mapping[str, Any] | None = None,
     stop_on_error: bool = False,
     where: Path | None = None,
+    to: str | Path | None = None,
 ) -> tuple[Path, list[Outcome]]:
     """Run notebooks through papermill, each into a folder of its own.
+
+    With `to`, a notebook that is done there already, with these parameters and from the same cells,
+    is not run again; anything else under its name is set aside, not lost.  Several processes may
+    fill one folder, as long as no two of them run the same notebook.
 
     Args:
         profile: "smoke" (a check, under a minute each), "cpu" (minutes) or "gpu" (paper size).
@@ -59,12 +50,14 @@ def reproduce(
         parameters: more of the notebooks' parameters, name -> value.
         stop_on_error: leave the rest out after the first failure.
         where: another folder of notebooks than the project's own.
+        to: the run's folder, instead of a new one under results/.
 
     Returns:
-        (the run's folder, what became of each notebook).
+        (the run's folder, what became of each notebook that was wanted).
 
     Raises:
-        ValueError: unknown profile, device, notebook or parameter; the message lists the choices.
+        ValueError: unknown profile, device, notebook or parameter, the message lists the choices;
+            or `to` holds a run with other parameters.
         FileNotFoundError: there are no notebooks.
     """
     if profile not in PROFILES:
@@ -74,22 +67,27 @@ def reproduce(
     given = {"profile": profile, "seed": seed, "device": device, **(parameters or {})}
     for path in paths:
         check_parameters(path, given)
-    settings = given | {"notebooks": {path.stem: notebooks.source_digest(path) for path in paths}}
+    folder = _new_folder() if to is None else Path(to).resolve()
+    known = outcomes.read(folder, given)
+    found: list[Outcome] = []
+    for number, path in enumerate(paths, 1):
+        before = known.get(path.stem)
+        if before and before.state == "done" and before.source == notebooks.source_digest(path):
+            found.append(before)
+        elif stop_on_error and any(outcome.state == "failed" for outcome in found):
+            found.append(Outcome(path.stem, "not run", 0.0, path.stem))
+        else:
+            found.append(run_one(path, given, folder, f"{path.stem} ({number}/{len(paths)})"))
+            outcomes.keep(folder, found[-1], given)
+        unrun = [outcome for outcome in found if outcome.state == "not run"]
+        outcomes.gather(folder, given, chosen, unrun)
+    return folder, found
+
+
+def _new_folder() -> Path:
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     name = f"runs-{stamp}-{ledger.commit().rstrip('+')}"
-    folder = storage.new_folder(storage.root() / "results", name)
-    about = ledger.provenance(settings, seed, chosen) | {"settings": settings}
-    outcomes: list[Outcome] = []
-    for number, path in enumerate(paths, 1):
-        if stop_on_error and any(outcome.state == "failed" for outcome in outcomes):
-            outcomes.append(Outcome(path.stem, "not run", 0.0, path.stem))
-        else:
-            outcomes.append(run_one(path, given, folder, f"{path.stem} ({number}/{len(paths)})"))
-        storage.write_json(
-            folder / "manifest.json", about | {"notebooks": list(map(asdict, outcomes))}
-        )
-    storage.atomic_write(folder / "summary.md", summary(outcomes) + "\n")
-    return folder, outcomes
+    return storage.new_folder(storage.root() / "results", name)
 
 
 def check_parameters(path: Path, given: Mapping[str, Any]) -> None:
@@ -130,10 +128,12 @@ def run_one(path: Path, given: Mapping[str, Any], folder: Path, title: str) -> O
     import papermill
 
     place = folder / path.stem
-    place.mkdir()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    outcomes.set_aside(place)
     unfinished = place / "failed.ipynb"
     began = time.monotonic()
     outcome = Outcome(path.stem, "done", 0.0, path.stem)
+    outcome.source, outcome.commit = notebooks.source_digest(path), ledger.commit()
     interactive = sys.stderr.isatty()
     if not interactive:
         print(title, flush=True)
@@ -163,47 +163,6 @@ def run_one(path: Path, given: Mapping[str, Any], folder: Path, title: str) -> O
     return outcome
 
 
-def summary(outcomes: Sequence[Outcome], shown: int = 3) -> str:
-    """Lay out what became of a run.
-
-    Args:
-        outcomes: one a notebook.
-        shown: key numbers named per notebook; all of them are in the manifest.
-
-    Returns:
-        A Markdown table: notebook, state, seconds, figures, key numbers, place.
-    """
-    rows = [["notebook", "state", "seconds", "figures", "key numbers", "in"]]
-    for outcome in outcomes:
-        numbers = [f"{name}: {_short(value)}" for name, value in outcome.numbers.items()]
-        told = outcome.error[:100] or "; ".join(numbers[:shown])
-        figures = str(len(outcome.figures))
-        seconds = f"{outcome.seconds:.0f}"
-        rows.append([outcome.notebook, outcome.state, seconds, figures, told, outcome.folder])
-    return ledger.table(rows)
-
-
-def publish(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
-    """Copy the figures and tables of a run to `results/`, where they are kept with the code.
-
-    Args:
-        folder: the run's folder.
-        outcomes: what became of it; a failed notebook gives nothing.
-
-    Returns:
-        The files written.
-    """
-    written = []
-    for outcome in outcomes:
-        if outcome.state != "done":
-            continue
-        place = folder / outcome.folder
-        for file in sorted([*place.glob("figures/*"), *place.glob("tables/*")]):
-            target = storage.root() / "results" / file.parent.name / outcome.notebook / file.name
-            written.append(storage.atomic_write(target, file.read_bytes()))
-    return written
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `python -m gfla reproduce` understands."""
     add = parser.add_argument
@@ -211,6 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only", nargs="+", default=[], metavar="NN", help="numbers or names of notebooks")
     add("--seed", type=int, default=0, help="the seed every notebook gets (default: 0)")
     add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add("--to", metavar="FOLDER", help="the run's folder, which goes on if it was begun")
     add("-p", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
     add("--stop-on-error", action="store_true", help="leave the rest out after a failure")
     add("--publish", action="store_true", help="copy figures and tables to results/ at the end")
@@ -226,13 +186,13 @@ def main(args: argparse.Namespace) -> int:
         0, or 1 when a notebook failed.
     """
     parameters = dict(map(parse_parameter, args.p))
-    folder, outcomes = reproduce(
-        args.profile, args.seed, args.device, args.only, parameters, args.stop_on_error
+    folder, found = reproduce(
+        args.profile, args.seed, args.device, args.only, parameters, args.stop_on_error, to=args.to
     )
-    print(f"\n{summary(outcomes)}\nEverything lies in {folder}")
+    print(f"\n{summary(found)}\nEverything lies in {folder}")
     if args.publish:
-        print(f"{len(publish(folder, outcomes))} files copied to {storage.root() / 'results'}")
-    return 0 if all(outcome.state == "done" for outcome in outcomes) else 1
+        print(f"{len(publish(folder, found))} files copied to {storage.root() / 'results'}")
+    return 0 if all(outcome.state == "done" for outcome in found) else 1
 
 
 def parse_parameter(text: str) -> tuple[str, Any]:
@@ -252,10 +212,6 @@ def parse_parameter(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ FLOORS = [
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
      "driving", "trembling", "recurrence", "memory", "moving_figures",
      "origins", "repainting"],
-    ["outcomes", "reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "data_sets", "importing",
-     "rendering", "cli", "__main__"],
+    ["outcomes", "reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "data_sets",
+     "importing", "rendering", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
