@@ -10,140 +10,40 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from gfla import ablation_table, checkpoint, journal, judging, ledger, model, storage, train
-from gfla.config import WITHOUT_FLOW, Config, override, preset
-from gfla.ladder import MODELS, VARIANTS
+from gfla.cells import CHANGES, FRESH, PROFILES, Job, Run, configure, grid, jobs
+from gfla.config import Config, override, preset
+from gfla.ladder import MODELS
 
-
-class Profile(NamedTuple):
-    """How much of the grid is run, and how long."""
-
-    preset: str
-    changes: dict[str, Any]
-    seeds: tuple[int, ...]
-    variants: bool  # the losses as well
-    pairs: int  # held-out pairs that judge a run
-
-
-class Run(NamedTuple):
-    """One cell of the grid."""
-
-    name: str  # "full", or "full-without-affine": its folder and its record, before the seed
-    model: str  # of MODELS
-    variant: str  # of VARIANTS, "" for the ladder's own
-    seed: int
-    config: Config
-    begins: str | None  # what it begins with, without the seed: a stage 1, a model that goes on
-
-
-class Variant(NamedTuple):
-    """What is otherwise than on the ladder."""
-
-    model: str  # of MODELS
-    changes: dict[str, Any]  # of both stages
-    begins: str | None  # the stage 1, or the model of the ladder, that it begins with
-
-
-_MINUTES = {"sample_every": 0, "log_every": 5, "checkpoint_every": 50, "measure_every": 0}
-_HOURS = {"sample_every": 300, "checkpoint_every": 200, "measure_every": 150}
-PROFILES = {
-    "smoke": Profile("tiny", {"flow.steps": 2, "full.steps": 2}, (1,), False, 4),
-    "cpu": Profile("small", {"flow.steps": 100, "full.steps": 60} | _MINUTES, (1,), False, 64),
-    "recorded": Profile(
-        "small", {"flow.steps": 1000, "full.steps": 600} | _HOURS, (1, 2, 3), True, 256
-    ),
-}
-# Without a stage 1 there is no flow to protect in stage 2: F learns as fast as G.
-ALONE = {"full.sampling_correctness": 0.0, "optim.flow_lr_ratio": 1.0}
-FREE = {  # the paper's stage 2: nothing holds the flow back but smaller losses of its own
-    "optim.flow_lr_ratio": 1.0,
-    "full.sampling_correctness": 5.0,
-    "full.affine_regularization": 0.0025,
-}
-NO_AFFINE = {"flow.affine_regularization": 0.0, "full.affine_regularization": 0.0}
-CHANGES = {  # of ladder.VARIANTS
-    "without-correctness": Variant("full", ALONE, None),
-    "without-affine": Variant("full", NO_AFFINE, "flow-without-affine"),
-    "bilinear-loss": Variant("full", {"optim.sampling": "bilinear"}, "flow-bilinear-loss"),
-    "without-pretraining": Variant("full", {"optim.flow_lr_ratio": 1.0}, None),
-    "fast-kernels": Variant("full", {"optim.kernel_lr_ratio": 1.0}, "flow"),
-    "slow-kernels": Variant("full", {"optim.kernel_lr_ratio": 0.02}, "flow"),
-    "free-flow": Variant("full", FREE, "flow"),
-    "longer": Variant("full", {}, "full"),
-    "bilinear-without-correctness": Variant("bilinear", ALONE, None),
-    "bilinear-free-flow": Variant("bilinear", FREE, "flow"),
-    "bilinear-longer": Variant("bilinear", {}, "bilinear"),
-}
-KERNELS = {"optim.kernel_lr_ratio": 0.1}  # see `configure`
-FRESH = 10  # a model that goes on sees the people of this many seeds further
+TABLES = ("after", "only", "never")  # when they are written
 SHAPE = ("attention", "mask_start", "base", "cap")  # in which the models differ
-NO_FLOW_LOSSES = {"full.sampling_correctness": 0.0, "full.affine_regularization": 0.0}
+__all__ = [
+    "CHANGES", "FRESH", "PROFILES", "TABLES", "Job", "Run", "compare", "configure", "grid", "jobs",
+    "perform", "prepare", "record", "ship",
+]  # fmt: skip
 
 
-def configure(base: Config, name: str, changes: Mapping[str, Any] | None = None) -> Config:
-    """The configuration of one model of the ladder: `base`, and what the idea demands.
+def prepare(run: Run, out: str | Path, device: str = "auto", progress: bool = True) -> train.Fitted:
+    """Train the stage 1 that a cell of the grid begins with, or go on with it.
 
     Args:
-        base: of the full model.
-        name: of `gfla.attention.WAYS`.
-        changes: more fields, such as those of a `Variant`.
+        run: see `grid`; one whose `begins` names a stage 1.
+        out: folder of all runs.
+        device: "auto" or a name.
+        progress: show progress bars.
 
     Returns:
-        A configuration with as many parameters as the full one (`gfla.model.even`), masks that
-        begin where source and target weigh alike, and the losses that apply.
-
-    Masks: local attention divides by n² (docs/spec.md 2.4), so its share of the sum is even at
-    n² / (1 + n²); the other ways divide by nothing, and begin at 1/2.
-
-    Kernel nets: the full model's learn ten times slower than its renderer, at the paper's rate,
-    chosen after a first training at the renderer's; the variants "fast-kernels" and "slow-kernels"
-    measure what a rate is worth.
-
-    >>> configure(preset("small"), "baseline").full.weights()
-    {'l1': 20.0, 'adversarial': 1.0, 'perceptual': 0.5, 'style': 250.0}
+        The first stage's `gfla.train.Fitted`; `finished` is False after Ctrl-C.
     """
-    changes = dict(changes or {})
-    if name == "full":
-        return override(base, KERNELS | changes)
-    even = model.even(base.generator() | {"attention": name})
-    own = {"attention": name, "mask_start": 0.5, "base": even["base"], "cap": even["cap"]}
-    return override(base, own | (NO_FLOW_LOSSES if name in WITHOUT_FLOW else {}) | changes)
-
-
-def grid(profile: str = "recorded", seeds: Sequence[int] = ()) -> list[Run]:
-    """The runs of a profile, one seed after the other, so that an early stop leaves whole seeds.
-
-    Args:
-        profile: of `PROFILES`.
-        seeds: instead of the profile's own.
-
-    Raises:
-        ValueError: an unknown profile.
-
-    >>> [f"{run.name}-{run.seed}" for run in grid("smoke")]
-    ['baseline-1', 'global-1', 'bilinear-1', 'full-1']
-    """
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
-    chosen = PROFILES[profile]
-    base = preset(chosen.preset, **chosen.changes)
-    runs = []
-    for seed in tuple(seeds) or chosen.seeds:
-        for name in MODELS:
-            begins = None if name in WITHOUT_FLOW else "flow"
-            runs.append(Run(name, name, "", seed, configure(base, name), begins))
-    for variant in VARIANTS if chosen.variants else ():
-        kind, changes, begins = CHANGES[variant]
-        name = variant if variant.startswith(f"{kind}-") else f"{kind}-{variant}"
-        seed = (tuple(seeds) or chosen.seeds)[0]
-        runs.append(Run(name, kind, variant, seed, configure(base, kind, changes), begins))
-    return runs
+    folder = Path(out) / f"{run.begins}-{run.seed}"
+    options = {"seed": run.seed, "device": device, "progress": progress}
+    return train.fit(_plain(run.config), "flow", folder, **options)
 
 
 def perform(run: Run, out: str | Path, device: str = "auto", progress: bool = True) -> train.Fitted:
@@ -167,7 +67,7 @@ def perform(run: Run, out: str | Path, device: str = "auto", progress: bool = Tr
             first = perform(before, out, device, progress)
             part, options["seed"] = "model", run.seed + FRESH
         else:
-            first = train.fit(_plain(run.config), "flow", init, **options)
+            first = prepare(run, out, device, progress)
         if not first.finished:
             return first
     folder = out / f"{run.name}-{run.seed}"
@@ -184,13 +84,14 @@ def _plain(config: Config) -> Config:
     )
 
 
-def record(run: Run, out: str | Path, pairs: int) -> Path:
+def record(run: Run, out: str | Path, pairs: int, to: str | Path | None = None) -> Path:
     """Judge a finished run on held-out people, and keep what was found for good.
 
     Args:
         run: see `grid`.
         out: folder of all runs.
         pairs: held-out pairs.
+        to: folder of the records, `results/runs` by default.
 
     Returns:
         The record's file.
@@ -209,6 +110,7 @@ def record(run: Run, out: str | Path, pairs: int) -> Path:
         found.results,
         run.config,
         seed=run.seed,
+        folder=to,
         model=run.model,
         variant=run.variant,
         steps=earlier + history[-1]["step"],
@@ -276,51 +178,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only", nargs="+", default=["*"], metavar="NAME", help="such as full-1 or 'baseline-*'")
     add("--device", default="auto", help="auto (CUDA, then MPS, then CPU) or a name")
     add("--list", action="store_true", help="print the runs and their parameters, train nothing")
-    add("--record", action="store_true", help="keep finished runs in results/runs, write tables")
+    keep = "keep finished runs there (default: results/runs), write tables beside it"
+    add("--record", nargs="?", const=_records(), metavar="FOLDER", help=keep)
+    when = "after the recorded runs (default); only: train nothing; never: a later call does"
+    add("--tables", choices=TABLES, default="after", help=when)
     add("--ship", type=int, metavar="SEED", help="ship this seed's four models in data/weights")
     add("--quiet", action="store_true", help="no progress bars")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run `python -m gfla ablate`; returns the exit status, 130 after an interruption."""
-    runs = [
-        run
-        for run in grid(args.profile, args.seeds)
-        if any(fnmatch.fnmatch(f"{run.name}-{run.seed}", wanted) for wanted in args.only)
+    """Run `python -m gfla ablate`; returns the exit status, 130 after an interruption.
+
+    `--only flow-1` trains the stage 1 that several cells share, and judges nothing: so they can be
+    trained at the same time afterwards.
+    """
+    if args.tables == "only":
+        return _write_tables(args.record or _records())
+    chosen = [
+        job
+        for job in jobs(args.profile, args.seeds)
+        if any(fnmatch.fnmatch(job.name, wanted) for wanted in args.only)
     ]
-    if not runs:
+    if not chosen:
         raise ValueError(f"--only {' '.join(args.only)}: no such run; --list shows them")
-    print(_listing(runs))
+    print(_listing(chosen))
     if args.list:
         return 0
-    for run in runs:
-        fitted = perform(run, args.out, args.device, progress=not args.quiet)
-        if not fitted.finished:
+    for job in chosen:
+        if not _finish(job, args):
             return 130
-        if args.record:
-            print(f"recorded: {record(run, args.out, PROFILES[args.profile].pairs)}")
-        else:
-            found = judging.judge(fitted.model.cpu(), PROFILES[args.profile].pairs).results
-            print(f"{run.name}-{run.seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()))
-    if args.record:
-        for path in ablation_table.write():
-            print(f"written: {path}")
+    if args.record and args.tables == "after":
+        _write_tables(args.record)
     if args.ship is not None:
         for path in ship(args.out, args.ship):
             print(f"shipped: {path}")
     return 0
 
 
-def _listing(runs: Sequence[Run]) -> str:
-    """The runs as a table: steps of both stages, width of the renderer, parameters."""
+def _finish(job: Job, args: argparse.Namespace) -> bool:
+    """Train a job to its end, then judge it if it is a cell; False after an interruption."""
+    work = prepare if job.stage == "flow" else perform
+    fitted = work(job.run, args.out, args.device, progress=not args.quiet)
+    if not fitted.finished or job.stage == "flow":
+        return fitted.finished
+    pairs = PROFILES[args.profile].pairs
+    if args.record:
+        print(f"recorded: {record(job.run, args.out, pairs, args.record)}")
+    else:
+        found = judging.judge(fitted.model.cpu(), pairs).results
+        print(f"{job.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()))
+    return True
+
+
+def _records() -> Path:
+    return storage.root() / "results" / "runs"
+
+
+def _write_tables(records: str | Path) -> int:
+    """Write both tables beside the folder of the records; returns the exit status."""
+    for path in ablation_table.write(records, Path(records).resolve().parent):
+        print(f"written: {path}")
+    return 0
+
+
+def _listing(chosen: Sequence[Job]) -> str:
+    """Jobs as a table: steps of both stages, width of the renderer, parameters."""
     rows = [["run", "begins with", "stage 1", "stage 2", "base", "parameters", "of full"]]
-    for run in runs:
+    for job in chosen:
+        config = job.run.config
+        if job.stage == "flow":
+            rows.append([job.name, "–", str(config.flow.steps), "–", "–", "–", "–"])
+            continue
         with torch.device("meta"):
-            count = model.parameters(model.GFLA(**run.config.generator()))
-            whole = run.config.generator() | {"attention": "full"}
-            whole |= {key: getattr(preset(run.config.preset).model, key) for key in ("base", "cap")}
+            count = model.parameters(model.GFLA(**config.generator()))
+            whole = config.generator() | {"attention": "full"}
+            whole |= {key: getattr(preset(config.preset).model, key) for key in ("base", "cap")}
             share = count / model.parameters(model.GFLA(**whole))
-        steps = [run.config.flow.steps if run.begins else 0, run.config.full.steps]
-        rows.append([f"{run.name}-{run.seed}", run.begins or "–", *map(str, steps),
-                     str(run.config.model.base), f"{count:,}", f"{share:.0%}"])  # fmt: skip
+        steps = [config.flow.steps if job.run.begins else 0, config.full.steps]
+        rows.append([job.name, job.run.begins or "–", *map(str, steps),
+                     str(config.model.base), f"{count:,}", f"{share:.0%}"])  # fmt: skip
     return ledger.table(rows)

@@ -179,6 +179,7 @@ def write_run(
     config: Any = None,
     seed: int | None = None,
     device: Any = "cpu",
+    folder: str | Path | None = None,
     **more: Any,
 ) -> Path:
     """Keep a finished run for good in `results/runs/<name>.json`.
@@ -189,6 +190,7 @@ def write_run(
         config: its configuration, see `digest`; one with `to_dict()` is kept in full as well.
         seed: its seed.
         device: what it computed on.
+        folder: where the file goes instead of `results/runs`.
         more: anything else JSON can hold, say `history=[...]` or `note="..."`.
 
     Returns:
@@ -201,7 +203,8 @@ def write_run(
     entry = {"run": name, **provenance(config, seed, device)}
     entry["results"] = {key: _scalar(key, value) for key, value in results.items()}
     full = config.to_dict() if hasattr(config, "to_dict") else config
-    return storage.write_json(_runs() / f"{name}.json", entry | {"settings": full} | more)
+    place = _runs() if folder is None else Path(folder)
+    return storage.write_json(place / f"{name}.json", entry | {"settings": full} | more)
 
 
 def read(name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ FLOORS = [
      "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
      "meanings", "judging", "temporal", "turning", "ways", "moving",
      "comparison", "pairing", "resaving", "conventions",
-     "detecting"],
+     "detecting", "timing"],
     ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
      "films", "scrubber",
      "one_at_a_time", "own_picture", "pixel_picker", "pose_editor", "pose_sliders",
@@ -38,9 +38,9 @@ FLOORS = [
      "protocol", "scoring", "named_protocols", "own_data", "own_poses", "own_figures",
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
      "driving", "trembling", "recurrence", "memory", "moving_figures",
-     "origins", "repainting"],
-    ["outcomes", "reproduce", "notebooks", "readme", "bench", "ablate", "evaluate", "data_sets",
-     "importing", "rendering", "cli", "__main__"],
+     "origins", "repainting", "rivals", "bench_rows", "bench_targets", "bench_figures"],
+    ["outcomes", "reproduce", "notebooks", "readme", "bench", "cells", "ablate", "evaluate",
+     "data_sets", "importing", "rendering", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
