@@ -1,0 +1,184 @@
+"""The kernels as custom operators of PyTorch: torch.ops.gfla.gather, scatter and slopes.
+
+An operator is opaque to torch.compile, takes part in autograd, autocast and checkpointing like any
+other, and tells by its fake form what it would return. It accepts any layout, reads features
+channels-last (a copy is made of those that are not) and returns features channels-last.
+
+One list of arguments serves three samplings: with weights (B, n^2, h, w) it is the attention, with
+a size and a sigma the Gaussian warp, else the bilinear warp, shifted by a margin.
+"""
+
+import contextlib
+import math
+
+import torch
+from torch import Tensor
+
+from gfla import kernel_sources
+
+
+@torch.library.custom_op("gfla::gather", mutates_args=())
+def gather(
+    source: Tensor, flow: Tensor, weights: Tensor | None, margin: int, size: int, sigma: float
+) -> Tensor:
+    """Sum the taps of the source around the positions where the flow points.
+
+    Args:
+        source: (B, C, H, W), float32, float16 or bfloat16.
+        flow: (B, 2, h, w), float32, pixels.
+        weights: (B, n^2, h, w), float32, or None.
+        margin: pixels added to every position.
+        size, sigma: of the Gaussian neighbourhood; size 0 for none.
+
+    Returns:
+        (B, C, h, w), of the source's type.
+    """
+    out = _like_gather(source, flow, weights, margin, size, sigma)
+    source, flow, weights = _channels_last(source), _regular(flow), _regular(weights)
+    plan = _plan(source.shape, flow, weights, margin, size, sigma)
+    _launch("gather", (source, flow, source if weights is None else weights, out), plan)
+    return out
+
+
+@torch.library.custom_op("gfla::scatter", mutates_args=())
+def scatter(
+    grad: Tensor, flow: Tensor, weights: Tensor | None, margin: int, size: int, sigma: float,
+    rows: int, columns: int,
+) -> Tensor:  # fmt: skip
+    """Give the gradient of `gather` by its source, summed in float32 in no fixed order.
+
+    Args:
+        grad: (B, C, h, w), the gradient of the output.
+        flow, weights, margin, size, sigma: as `gather`.
+        rows, columns: H and W of the source.
+
+    Returns:
+        (B, C, H, W), of the gradient's type.
+    """
+    out = _like_scatter(grad, flow, weights, margin, size, sigma, rows, columns)
+    grad, flow, weights = _channels_last(grad), _regular(flow), _regular(weights)
+    sums = out.float().zero_()
+    plan = _plan(out.shape, flow, weights, margin, size, sigma)
+    _launch("scatter", (grad, flow, grad if weights is None else weights, sums), plan)
+    return sums.to(out.dtype)
+
+
+@torch.library.custom_op("gfla::slopes", mutates_args=())
+def slopes(
+    grad: Tensor, source: Tensor, flow: Tensor, weights: Tensor | None,
+    margin: int, size: int, sigma: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Give the gradients of `gather` by its flow and weights.
+
+    Args:
+        grad: (B, C, h, w), the gradient of the output.
+        source, flow, weights, margin, size, sigma: as `gather`.
+
+    Returns:
+        (B, 2, h, w) and (B, n^2, h, w), float32; the second empty where there are no weights.
+    """
+    d_flow, d_weights = _like_slopes(grad, source, flow, weights, margin, size, sigma)
+    grad, source = _channels_last(grad), _channels_last(source)
+    flow, weights = _regular(flow), _regular(weights)
+    plan = _plan(source.shape, flow, weights, margin, size, sigma)
+    channels = source.shape[1]
+    plan["CHANNELS"] = min(_power_of_two(channels), 256)
+    plan["POSITIONS"] = max(2048 // plan["CHANNELS"], 8)
+    plan |= {"WHOLE": plan["CHANNELS"] >= channels, "SIDE": _power_of_two(plan["N"])}
+    held = source if weights is None else weights
+    name = "gaussian_slopes" if size else "slopes"
+    _launch(name, (grad, source, flow, held, d_flow, d_weights), plan)
+    return d_flow, d_weights
+
+
+@gather.register_fake
+def _like_gather(source, flow, weights, margin, size, sigma):
+    shape = *source.shape[:2], *flow.shape[2:]
+    return torch.empty(
+        shape, dtype=source.dtype, device=source.device, memory_format=torch.channels_last
+    )
+
+
+@scatter.register_fake
+def _like_scatter(grad, flow, weights, margin, size, sigma, rows, columns):
+    shape = *grad.shape[:2], rows, columns
+    return torch.empty(
+        shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last
+    )
+
+
+@slopes.register_fake
+def _like_slopes(grad, source, flow, weights, margin, size, sigma):
+    return flow.new_empty(flow.shape), flow.new_empty((0,) if weights is None else weights.shape)
+
+
+def _remember(ctx, inputs, output):
+    ctx.save_for_backward(*inputs[:3])
+    ctx.form = inputs[3:]
+
+
+def _backward(ctx, grad):
+    source, flow, weights = ctx.saved_tensors
+    d_source = d_flow = d_weights = None
+    if ctx.needs_input_grad[0]:
+        d_source = scatter(grad, flow, weights, *ctx.form, *source.shape[2:])
+    if any(ctx.needs_input_grad[1:3]):
+        d_flow, d_weights = slopes(grad, source, flow, weights, *ctx.form)
+    return d_source, d_flow, None if weights is None else d_weights, None, None, None
+
+
+def _no_backward(ctx, *grads):
+    raise NotImplementedError(
+        "the sampling kernels have no second derivative: take the gradient without create_graph"
+    )
+
+
+gather.register_autograd(_backward, setup_context=_remember)
+scatter.register_autograd(_no_backward)
+slopes.register_autograd(_no_backward)
+
+
+def _channels_last(features: Tensor) -> Tensor:
+    return features.contiguous(memory_format=torch.channels_last)
+
+
+def _regular(planes: Tensor | None) -> Tensor | None:
+    """Copy planes whose positions do not lie at one distance from each other."""
+    if planes is None or planes.stride(2) == planes.stride(3) * planes.shape[3]:
+        return planes
+    return planes.contiguous()
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _plan(shape, flow, weights, margin, size, sigma) -> dict[str, object]:
+    """Say everything that a kernel must know but where its tensors lie."""
+    _, channels, rows, columns = shape
+    height, width = flow.shape[2:]
+    n = 1 if weights is None else math.isqrt(weights.shape[1])
+    block = min(_power_of_two(channels), 128)
+    planes = flow if weights is None else weights
+    return {
+        "flow_batch": flow.stride(0), "flow_plane": flow.stride(1), "flow_step": flow.stride(3),
+        "batch": planes.stride(0), "plane": planes.stride(1), "step": planes.stride(3),
+        "rows": rows, "columns": columns, "channels": channels,
+        "width": width, "area": height * width,
+        "scale": 1 / n**2, "sharp": 0.5 / sigma**2 if size else 0.0,
+        "N": n, "TAPS": size or n + 1,
+        "FIRST": 1 - size // 2 if size else -(n // 2),
+        "REACH": size or n, "MARGIN": margin,
+        "GAUSSIAN": size > 0, "WEIGHTED": weights is not None,
+        "WIDE": rows * columns * channels >= 2**31,
+        "CHANNELS": block, "POSITIONS": min(2048 // block, 64),
+    }  # fmt: skip
+
+
+def _launch(name: str, tensors: tuple[Tensor, ...], plan: dict[str, object]) -> None:
+    """Start a kernel on every block of positions, every picture and, unless slopes, channels."""
+    first = tensors[0]
+    blocks = 1 if "WHOLE" in plan else -(-plan["channels"] // plan["CHANNELS"])
+    grid = -(-plan["area"] // plan["POSITIONS"]), first.shape[0], blocks
+    with torch.cuda.device_of(first) if first.is_cuda else contextlib.nullcontext():
+        kernel_sources.load()[name][grid](*tensors, **plan)
