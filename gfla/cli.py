@@ -29,6 +29,7 @@ COMMANDS = {
     "encoder": Command("train the project's own feature encoder", "gfla.pretrain"),
     "ship": Command("put finished runs into data/weights and the ledger", "gfla.ship"),
     "ablate": Command("train, judge and record the four models of the ablation", "gfla.ablate"),
+    "bench": Command("time our sampling against the literal form and the floor", "gfla.bench"),
     "evaluate": Command("score a model's or a folder's pictures, with a table", "gfla.evaluate"),
     "import": Command("read weights that the authors published", "gfla.importing"),
     "data": Command("check, prepare, preview and unpack data sets on disk", "gfla.data_sets"),

@@ -38,7 +38,8 @@ FLOORS = [
      "protocol", "scoring", "named_protocols", "own_data", "own_poses", "own_figures",
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
      "driving", "trembling", "recurrence", "memory", "moving_figures",
-     "origins", "repainting", "rivals", "bench_rows", "bench_targets", "bench_figures"],
+     "origins", "repainting", "rivals", "bench_kinds", "bench_rows", "bench_targets",
+     "bench_figures"],
     ["outcomes", "reproduce", "notebooks", "readme", "bench", "cells", "ablate", "evaluate",
      "data_sets", "importing", "rendering", "cli", "__main__"],
 ]
