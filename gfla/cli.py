@@ -31,6 +31,7 @@ COMMANDS = {
     "ablate": Command("train, judge and record the four models of the ablation", "gfla.ablate"),
     "bench": Command("time our sampling against the literal form and the floor", "gfla.bench"),
     "evaluate": Command("score a model's or a folder's pictures, with a table", "gfla.evaluate"),
+    "export": Command("write a trained generator as ONNX or torch.export", "gfla.exporting"),
     "import": Command("read weights that the authors published", "gfla.importing"),
     "data": Command("check, prepare, preview and unpack data sets on disk", "gfla.data_sets"),
     "render": Command("move the person of a photograph of one's own", "gfla.rendering"),

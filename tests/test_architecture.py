@@ -28,8 +28,8 @@ FLOORS = [
      "averages", "flow_metrics", "frechet", "inception", "trunks", "perceptual",
      "meanings", "judging", "temporal", "turning", "ways", "moving",
      "comparison", "pairing", "resaving", "conventions",
-     "detecting", "timing"],
-    ["step", "journal", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
+     "detecting", "timing", "signatures", "portable", "agreement"],
+    ["distributed", "training", "terms", "step", "journal", "resuming", "train", "augment", "pretrain", "pictures", "viz", "diagrams", "widgets",
      "films", "scrubber",
      "one_at_a_time", "own_picture", "pixel_picker", "pose_editor", "pose_sliders",
      "pose_drawing", "pose_inputs"],
@@ -41,7 +41,7 @@ FLOORS = [
      "origins", "repainting", "rivals", "bench_kinds", "bench_rows", "bench_targets",
      "bench_figures"],
     ["outcomes", "reproduce", "notebooks", "readme", "bench", "cells", "ablate", "evaluate",
-     "data_sets", "importing", "rendering", "cli", "__main__"],
+     "data_sets", "importing", "exporting", "rendering", "cli", "__main__"],
 ]
 DOORS = {"__init__"}  # `import gfla` offers what lies higher, and imports it only when it is called
 
