@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gfla.taps import Cell, bilinear, gather, locate, outer, precise, spread
+from gfla.taps import Cell, bilinear, channels_last, gather, locate, outer, precise, spread
 from gfla.types import Features, Flow
 
 BACKENDS = ("auto", "reference", "fast", "triton")
@@ -213,8 +213,7 @@ def _attention_fast(source, target, flow, weight1, bias1, weight2, bias2, n):
     low, high = n // 2, n - 1 - n // 2  # how far a patch reaches back and on
     cell = locate(flow, source, reach=n)
     # one copy of either, and every convolution and gather below reads it as it lies
-    source = source.contiguous(memory_format=torch.channels_last)
-    target = target.contiguous(memory_format=torch.channels_last)
+    source, target = channels_last(source), channels_last(target)
     weight_t, weight_s = weight1.chunk(2, 1)
 
     # The source half of the first layer, on every position where some tap is inside the image:
@@ -224,9 +223,9 @@ def _attention_fast(source, target, flow, weight1, bias1, weight2, bias2, n):
     there = cell._replace(left=cell.left + high, top=cell.top + high)
     here = F.pad(target, (low, high, low, high), mode="replicate")
     hidden = F.conv2d(here, weight_t, bias1)  # (B, hidden, h, w)
-    hidden = hidden + gather(convolved, there, 0, bilinear(cell))
+    hidden += gather(convolved, there, 0, bilinear(cell))
 
-    hidden = F.leaky_relu(hidden, 0.1).permute(0, 2, 3, 1)
+    hidden = F.leaky_relu_(hidden, 0.1).permute(0, 2, 3, 1)
     logits = F.linear(hidden, weight2.flatten(1), bias2)  # (B, h, w, n n)
     weights = logits.to(cell.ax.dtype).softmax(-1)
     taps = spread(weights.unflatten(-1, (n, n)) / n**2, cell)  # (B, h, w, n+1, n+1)

@@ -67,72 +67,119 @@ def spread(kernel: Tensor, cell: Cell) -> Tensor:
     return F.pad(kernel * (1 - ay), (0, 0, 0, 1)) + F.pad(kernel * ay, (0, 0, 1, 0))
 
 
+def channels_last(features: Features) -> Features:
+    """The same features in channels-last memory format, where a position's channels lie together.
+
+    They are copied at most once, and their gradient goes back in whatever format it comes in.
+    """
+    if features.is_contiguous(memory_format=torch.channels_last):
+        return features
+    if _plain(features):
+        return features.contiguous(memory_format=torch.channels_last)
+    return _ChannelsLast.apply(features)
+
+
 def gather(features: Features, cell: Cell, first: int, coefficients: Tensor) -> Features:
     """Sum coefficients (B, h, w, T, T) times the T x T taps that begin at corner + first.
 
     The features are read as a channels-last table; in that memory format they are not copied,
     and the result (B, C, h, w), of the features' type, has it in any case.
     """
-    B, C, H, W = features.shape
-    h, w, _, taps = coefficients.shape[1:]
+    B, _, H, W = features.shape
+    taps = coefficients.shape[-1]
     dtype = torch.promote_types(features.dtype, coefficients.dtype)
     steps = torch.arange(first, first + taps, dtype=torch.int32, device=features.device)
     columns = (cell.left[..., None] + steps).clamp(0, W - 1)  # (B, h, w, T)
     rows = (cell.top[..., None] + steps).clamp(0, H - 1)  # (B, h, w, T)
     batch = torch.arange(B, dtype=torch.int32, device=features.device)
     rows = (rows + batch.view(-1, 1, 1, 1) * H) * W
-    index = rows[..., :, None] + columns[..., None, :]  # (B, h, w, T, T)
-    table = features.permute(0, 2, 3, 1).reshape(-1, C)  # (B H W, C)
-    given = table.to(dtype), coefficients.reshape(-1, taps**2).to(dtype), index.view(-1, taps**2)
-    # a compiler knows embedding_bag and its backward; on other devices the latter is a good one
-    plain = torch.compiler.is_compiling() or features.device.type != "cpu"
-    out = _bag(*given) if plain else _Bag.apply(*given)  # (B h w, C)
-    return out.view(B, h, w, C).permute(0, 3, 1, 2).to(features.dtype)  # (B, C, h, w)
+    index = (rows[..., :, None] + columns[..., None, :]).flatten(3)  # (B, h, w, T T)
+    bag = _bag if _plain(features) else _Bag.apply
+    out = bag(features.to(dtype), coefficients.flatten(3).to(dtype), index)  # (B, C, h, w)
+    return out.to(features.dtype)
 
 
-def _bag(table: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:
-    """Row l of the result is the sum over t of coefficients[l, t] * table[index[l, t]]."""
-    return F.embedding_bag(index, table, mode="sum", per_sample_weights=coefficients)
+def _plain(features: Tensor) -> bool:
+    """Whether PyTorch's own autograd serves best: a compiler knows it, and so do other devices."""
+    return torch.compiler.is_compiling() or features.device.type != "cpu"
+
+
+def _bag(features: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:
+    """out[b, :, y, x] is the sum over t of coefficients[b, y, x, t] * rows[index[b, y, x, t]]."""
+    B, h, w, taps = index.shape
+    out = F.embedding_bag(
+        index.view(-1, taps),
+        _rows(features),
+        mode="sum",
+        per_sample_weights=coefficients.reshape(-1, taps),
+    )  # (B h w, C)
+    return _pictures(out, B, h, w)
 
 
 class _Bag(torch.autograd.Function):
-    """`_bag` with a backward of its own, three times faster on a CPU and the same to the bit.
+    """`_bag` with a backward of its own: the same numbers, several times faster on a CPU.
 
-    By the table it is a bag again: which positions read a row is known once the indices are
+    By the features it is a bag again: which positions read a row is known once the indices are
     sorted. Stock PyTorch sorts as well, but wide integers, and then adds row by row.
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(table, coefficients, index)
-        return _bag(table.detach(), coefficients.detach(), index)  # which keeps less if nobody asks
+    def forward(ctx: Any, features: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(features, coefficients, index)
+        return _bag(features.detach(), coefficients.detach(), index)  # keeps less if nobody asks
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        table, coefficients, index = ctx.saved_tensors
-        grad = grad.contiguous()
-        by_table = by_coefficients = None
+        features, coefficients, index = ctx.saved_tensors
+        rows, (B, _, H, W) = _rows(grad), features.shape
+        by_features = by_coefficients = None
         if ctx.needs_input_grad[0]:
-            by_table = _scatter(grad, coefficients, index, len(table))
+            by_features = _pictures(_scatter(rows, coefficients, index, B * H * W), B, H, W)
         if ctx.needs_input_grad[1]:
-            places, taps = index.shape
+            places, taps = len(rows), index.shape[-1]
             by_coefficients = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-                grad,
-                table,
+                rows,
+                _rows(features),
                 index.view(-1),
                 torch.arange(0, places * taps, taps, dtype=index.dtype),  # where each bag begins
                 torch.arange(places, dtype=index.dtype).repeat_interleave(taps),  # bag of each tap
                 0,  # mode "sum"
             ).view_as(coefficients)
-        return by_table, by_coefficients, None
+        return by_features, by_coefficients, None
+
+
+class _ChannelsLast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        B, _, H, W = features.shape
+        return _pictures(_rows(features), B, H, W)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
 
 
 def _scatter(grad: Tensor, coefficients: Tensor, index: Tensor, rows: int) -> Tensor:
     """Row r of the result is the sum of coefficients[l, t] * grad[l] over all index[l, t] = r."""
     order, taps = index.view(-1).sort(stable=True)
-    readers = taps.div(index.shape[1], rounding_mode="floor").int()
+    readers = taps.int().div(index.shape[-1], rounding_mode="floor")
     begins = torch.searchsorted(order, torch.arange(rows, dtype=index.dtype), out_int32=True)
-    return F.embedding_bag(
-        readers, grad, begins, mode="sum", per_sample_weights=coefficients.view(-1)[taps]
-    )  # (rows, C)
+    weights = coefficients.reshape(-1).index_select(0, taps)
+    return F.embedding_bag(readers, grad, begins, mode="sum", per_sample_weights=weights)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """(B, C, H, W) as a table (B H W, C): a view of what is channels-last, a copy of the rest."""
+    lying = features.permute(0, 2, 3, 1)  # (B, H, W, C)
+    if _plain(features) or lying.is_contiguous():
+        return lying.reshape(-1, lying.shape[-1]).contiguous()  # of one picture it may be a view
+    table = features.new_empty(lying.shape).flatten(1, 2)  # (B, H W, C)
+    for rows, picture in zip(table, features.flatten(2), strict=True):
+        rows.copy_(picture.t())  # a plain transposition, three times faster than all in one copy
+    return table.flatten(0, 1)
+
+
+def _pictures(rows: Tensor, B: int, H: int, W: int) -> Tensor:
+    """A table (B H W, C) seen as (B, C, H, W) in channels-last memory format."""
+    return rows.view(B, H, W, -1).permute(0, 3, 1, 2)
