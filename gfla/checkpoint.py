@@ -121,19 +121,7 @@ def save_state(
     is in place, the checksum file names both.
     """
     path = Path(path)
-    json.dumps(config)  # a TypeError now is better than a file that cannot be read later
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "models": {name: model.state_dict() for name, model in models.items()},
-            "optimisers": {name: one.state_dict() for name, one in optimisers.items()},
-            "step": int(step),
-            "config": dict(config),
-            "random": _random_state(),
-        },
-        buffer,
-    )
-    data = buffer.getvalue()
+    data = pack_state(models, optimisers, step, config)
     digest = hashlib.sha256(data).hexdigest()
     sidecar, line = _sidecar(path), f"{digest}  {path.name}\n"
     if path.exists() and sidecar.exists():
@@ -164,19 +152,66 @@ def load_state(
     path = Path(path)
     data = _verified(path)
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        for kind, wanted in (("models", models), ("optimisers", optimisers)):
-            if set(state[kind]) != set(wanted):
-                raise ValueError(f"{kind} {sorted(state[kind])} instead of {sorted(wanted)}")
-            for name, one in wanted.items():
-                one.load_state_dict(state[kind][name])
-        _set_random_state(state["random"])
-        return State(state["step"], state["config"])
+        return unpack_state(data, models, optimisers)
     except Exception as error:  # the loader raises many types; ours is one
         raise CheckpointError(
             f"{path} does not fit this run ({error}): resume with the configuration it was saved "
             "with, or start a new run"
         ) from error
+
+
+def pack_state(
+    models: Mapping[str, nn.Module],
+    optimisers: Mapping[str, Optimizer],
+    step: int,
+    config: Mapping[str, Any],
+) -> bytes:
+    """What `save_state` writes, as bytes; its arguments, its TypeError."""
+    json.dumps(config)  # a TypeError now is better than a file that cannot be read later
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "models": {name: model.state_dict() for name, model in models.items()},
+            "optimisers": {name: one.state_dict() for name, one in optimisers.items()},
+            "step": int(step),
+            "config": dict(config),
+            "random": _random_state(),
+        },
+        buffer,
+    )
+    return buffer.getvalue()
+
+
+def unpack_state(
+    data: bytes, models: Mapping[str, nn.Module], optimisers: Mapping[str, Optimizer]
+) -> State:
+    """What `load_state` does with the bytes of a file; its arguments, and many types of errors."""
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    for kind, wanted in (("models", models), ("optimisers", optimisers)):
+        if set(state[kind]) != set(wanted):
+            raise ValueError(f"{kind} {sorted(state[kind])} instead of {sorted(wanted)}")
+    for name, one in models.items():
+        one.load_state_dict(state["models"][name])
+    for name, one in optimisers.items():
+        saved = state["optimisers"][name]
+        for group, own in zip(saved["param_groups"], one.param_groups, strict=False):
+            group["fused"] = own.get("fused")  # a matter of this device, not of the one that saved
+        one.load_state_dict(saved)
+        _lay_out(one)
+    _set_random_state(state["random"])
+    return State(state["step"], state["config"])
+
+
+def _lay_out(optimiser: Optimizer) -> None:
+    """Have what an optimiser remembers lie in memory as its parameters do: fused steps ask for it.
+
+    The run that saved it may have had another layout, contiguous or channels-last.
+    """
+    for parameter, remembered in optimiser.state.items():
+        for name, values in remembered.items():
+            fits = torch.is_tensor(values) and values.shape == parameter.shape
+            if fits and values.stride() != parameter.stride():
+                remembered[name] = torch.empty_like(parameter).copy_(values).detach()
 
 
 def _sidecar(path: Path) -> Path:

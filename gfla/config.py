@@ -22,6 +22,13 @@ KINDS = {
     "people": (), "views": ("code",), "appearance": ("code",), "animation": ("flows", "memory")
 }  # fmt: skip
 HOMES = {"people": "people", "objects": "views", "clips": "animation", "portraits": "animation"}
+CHOICES = {  # words that a field of OptimConfig may hold
+    "gan": ("lsgan", "hinge"),
+    "sampling": ("gaussian", "bilinear"),
+    "precision": ("float32", "tf32", "bfloat16"),
+    "compile": ("off", "default", "graphs"),
+    "layout": ("auto", "contiguous", "channels_last"),
+}
 TRAINERS = ("people", "objects", "vgg19")  # encoders that losses may look through
 OF_RENDERER = ("base", "cap", "depth", "hidden", "attention", "true_colors")
 LEVEL_TAPS = ((3, "relu4_1"), (2, "relu3_1"), (1, "relu2_1"))
@@ -69,7 +76,7 @@ class DataConfig:
 
     size: tuple[int, int] = (256, 256)  # (H, W) in pixels; paper 256x256, Market-1501 128x64
     source: str = "people"  # "people", "objects", "clips", "portraits", or a folder
-    batch: int = 8  # pairs or clips per step; paper 8, clips 2
+    batch: int = 8  # pairs or clips per step, over all processes; paper 8, clips 2
     frames: int = 6  # of a clip; paper 6
     prefetch: int = 1  # batches made ahead by a thread, 0 = none; changes no number
 
@@ -117,7 +124,10 @@ class OptimConfig:
     d_lr_ratio: float = 0.1  # learning rate of D over that of G; paper 0.1
     gan: str = "lsgan"  # "lsgan" or "hinge"; paper lsgan
     sampling: str = "gaussian"  # how sampling correctness reads the source; paper gaussian
-    precision: str = "float32"  # "float32", or "bfloat16" for the networks; paper float32
+    precision: str = "float32"  # "float32", "tf32", or "bfloat16" for the networks; paper float32
+    accumulate: int = 1  # parts that a batch is taken in, one after the other; paper 1
+    compile: str = "off"  # torch.compile: "off", "default" or "graphs" (CUDA graphs); paper off
+    layout: str = "auto"  # "contiguous", "channels_last", or "auto": that on CUDA; paper contiguous
     clip: float = 0.0  # largest gradient norm of the generator, 0 = no clipping; paper none
     ema: float = 0.0  # decay of the averaged weights, 0 = off; paper off
     outside_limit: float = 0.5  # largest sane share of flow out of the picture; paper no guard
@@ -225,6 +235,9 @@ class Config:
 STAGES = ("flow", "full")
 YOUNGER = {  # field: the value that it had before it was one
     "optim.kernel_lr_ratio": 1.0,
+    "optim.accumulate": 1,
+    "optim.compile": "off",
+    "optim.layout": "auto",
     "model.kind": "people",
     "model.code": "published",
     "model.flows": "two",
@@ -324,27 +337,32 @@ def _check(config: Config) -> None:
     _need(not missing, f"correctness_taps lack the level(s) {sorted(missing)} of kernel_sizes")
     _need(config.data.batch >= 1, f"batch={config.data.batch}: expected at least 1")
     _check_kind(config)
-    name, optim = config.features.name, config.optim
+    name = config.features.name
     _need(
         name in TRAINERS,
         f"features.name={name!r}: losses look through {' or '.join(TRAINERS)}; what judges must "
         "not train",
     )
-    _need(optim.gan in ("lsgan", "hinge"), f"gan={optim.gan!r}: choose lsgan or hinge")
-    _need(
-        optim.sampling in ("gaussian", "bilinear"),
-        f"sampling={optim.sampling!r}: choose gaussian or bilinear",
-    )
-    _need(
-        optim.precision in ("float32", "bfloat16"),
-        f"precision={optim.precision!r}: choose float32 or bfloat16",
-    )
-    _need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
-    _need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")
+    _check_optim(config)
     for name in ("log_every", "checkpoint_every"):
         value = getattr(config.log, name)
         _need(value >= 1, f"{name}={value}: expected at least 1")
     _check_stages(config)
+
+
+def _check_optim(config: Config) -> None:
+    """Refuse unknown words, and parts of a batch that differ."""
+    optim, batch = config.optim, config.data.batch
+    for name, choices in CHOICES.items():
+        value, others = getattr(optim, name), ", ".join(choices[:-1])
+        _need(value in choices, f"{name}={value!r}: choose {others} or {choices[-1]}")
+    _need(
+        optim.accumulate >= 1 and batch % optim.accumulate == 0,
+        f"accumulate={optim.accumulate}: expected 1 or more parts of one size, batch={batch} has "
+        "to divide by it",
+    )
+    _need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
+    _need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")
 
 
 def _check_kind(config: Config) -> None:

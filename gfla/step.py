@@ -9,62 +9,23 @@ generator with D frozen (docs/spec.md, section 6).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from gfla import losses, passes
-from gfla.config import Config, StageConfig
+from gfla import distributed, losses, passes
+from gfla.config import StageConfig
 from gfla.passes import Pass
 from gfla.streams import Batch
+from gfla.terms import generator_terms, outside_shares
+from gfla.training import Training, TrainingError, channels_last, judges
 
-
-class TrainingError(RuntimeError):
-    """A training run that must not go on; the last good checkpoint is kept."""
-
-
-@dataclass
-class Training:
-    """Everything that changes while training; what `state.pt` holds."""
-
-    config: Config
-    stage: str  # "flow" or "full"
-    seed: int
-    model: nn.Module  # F and G, of any kind
-    encoder: nn.Module  # frozen
-    optimizer: Adam
-    average: nn.Module | None = None
-    discriminator: nn.Module | None = None
-    d_optimizer: Adam | None = None
-    temporal: nn.Module | None = None  # the discriminator of several frames
-    t_optimizer: Adam | None = None
-    step: int = 0  # steps taken
-    seconds: float = 0.0  # wall time of all sessions
-    outside_steps: int = 0  # steps in a row with too much flow outside the picture
-
-    @property
-    def settings(self) -> StageConfig:
-        """Length, learning rate and weights of this stage."""
-        return self.config.stage(self.stage)
-
-    def precision(self) -> torch.autocast:
-        """The context in which networks run; losses, flow heads and weights stay float32."""
-        device = next(self.model.parameters()).device.type
-        low = self.config.optim.precision == "bfloat16"
-        return torch.autocast(device, torch.bfloat16, enabled=low)
-
-    @property
-    def trained(self) -> nn.Module:
-        """The network that this stage trains."""
-        return self.model.flow if self.stage == "flow" else self.model
-
-    @property
-    def best(self) -> nn.Module:
-        """The model to look at: averaged where the configuration averages."""
-        return self.average if self.average is not None else self.model
+__all__ = [
+    "Training", "TrainingError", "follow", "generator_terms", "iterate", "learning_rate",
+    "step_d", "step_g",
+]  # fmt: skip
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
@@ -92,35 +53,13 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     return stage.lr * rise * (stage.final_lr + (1 - stage.final_lr) * fall)
 
 
-@torch.no_grad()
-def outside_share(flows: Iterable[Tensor]) -> float:
-    """How much of the flow points more than a pixel outside the picture.
-
-    Further out the sampled features are constant, and no loss calls the flow back. Nearer, the
-    border pixels of a flow that is right may well be.
-
-    Args:
-        flows: (B, 2, h, w) each, target → source in pixels of its level.
-
-    Returns:
-        the largest share over the levels, in [0, 1]; 0 without levels.
-
-    Example:
-        >>> outside_share([torch.zeros(1, 2, 4, 4), torch.full((1, 2, 4, 4), 2.5)])
-        0.75
-    """
-    shares = []
-    for flow in flows:
-        height, width = flow.shape[-2:]
-        x = flow[:, 0] + torch.arange(width, device=flow.device)  # (B, h, w)
-        y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]  # (B, h, w)
-        beyond = (x < -1) | (x > width) | (y < -1) | (y > height)
-        shares.append(beyond.float().mean())
-    return max(torch.stack(shares).tolist()) if shares else 0.0  # one transfer from the device
-
-
 def step_d(
-    discriminator: nn.Module, optimizer: Adam, real: Tensor, fake: Tensor, kind: str = "lsgan"
+    discriminator: nn.Module,
+    optimizer: Adam,
+    real: Tensor,
+    fake: Tensor,
+    kind: str = "lsgan",
+    parts: int = 1,
 ) -> Tensor:
     """One step of the discriminator.
 
@@ -132,54 +71,73 @@ def step_d(
         real: (B, 3, H, W) target images in [-1, 1].
         fake: (B, 3, H, W) generated images; no gradient reaches the generator.
         kind: "lsgan" or "hinge".
+        parts: taken one after the other, for less memory; B divides by it.
 
     Returns:
         the scalar loss, detached.
     """
     discriminator.requires_grad_(True)
     optimizer.zero_grad()
-    scores = discriminator(real).float(), discriminator(fake.detach()).float()
-    loss = losses.discriminator_loss(*scores, kind)
-    loss.backward()
+    found, rested = [], _rested([discriminator], parts)
+    rows = zip(real.chunk(parts), fake.detach().chunk(parts), rested, strict=True)
+    for number, (true, made, _) in enumerate(rows, 1):
+        with distributed.apart(discriminator, number < parts):
+            scores = discriminator(true).float(), discriminator(made).float()
+            loss = losses.discriminator_loss(*scores, kind)
+            (loss / parts).backward()
+        found.append(loss.detach())
     optimizer.step()
-    return loss.detach()
+    return torch.stack(found).mean()
 
 
 def step_g(
     parameters: Iterable[nn.Parameter],
     optimizer: Adam,
-    terms: dict[str, Tensor],
-    weights: dict[str, float],
+    terms: Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]],
+    weights: Mapping[str, float],
     clip: float = 0.0,
+    parts: int = 1,
+    noted: Mapping[str, Tensor] | None = None,
 ) -> dict[str, float]:
     """One step of the generator down the weighted sum of its losses.
 
     Args:
         parameters: those that are trained.
         optimizer: that of the generator.
-        terms: scalar losses by name, with gradients.
+        terms: scalar losses by name, with gradients; or those of one part of a batch after another,
+            each asked for when the one before has sent its gradients back.
         weights: λ by the same names.
         clip: largest norm of the gradient over all parameters, 0 = no clipping.
+        parts: how many parts there are.
+        noted: further numbers of this step, looked at when all parts are done.
 
     Returns:
-        plain numbers: every term, every term weighted, total, gradient_norm.
+        plain numbers, means over the parts and over all processes: what was noted (of a vector the
+        largest element), every term, every term weighted, total, gradient_norm.
 
     Raises:
-        TrainingError: a term or the gradient is not finite; no parameter was changed.
+        TrainingError: a number is not finite; no parameter was changed, in no process.
+        ValueError: terms and weights of different names.
     """
-    total, logged = losses.weighted_sum(terms, weights)
-    _require_finite(logged)
     optimizer.zero_grad()
-    total.backward()
+    rows = []
+    for part in [terms] if isinstance(terms, Mapping) else terms:
+        total, row = _weighted(part, weights)
+        (total / parts).backward()
+        rows.append(row)
     norm = nn.utils.clip_grad_norm_(parameters, clip if clip else math.inf)
-    logged["gradient_norm"] = norm.item()
-    _require_finite({"gradient_norm": logged["gradient_norm"]})
+    means = {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+    logged = _read({**(noted or {}), **means, "gradient_norm": norm})
+    _require_finite(logged)
     optimizer.step()
     return logged
 
 
 def iterate(training: Training, batch: Batch) -> dict[str, float]:
     """One iteration: forward pass, step of D (stage "full"), step of the generator.
+
+    A batch that is taken in parts costs one more forward pass where there is a discriminator: it
+    takes its step on all of the parts before the generator hears of any.
 
     Args:
         training: changed in place: networks, optimisers, step.
@@ -191,103 +149,94 @@ def iterate(training: Training, batch: Batch) -> dict[str, float]:
     Raises:
         TrainingError: a loss or the gradient is not finite.
     """
+    optim, weights = training.config.optim, training.settings.weights()
     rate = learning_rate(training.settings, training.step)
     _set_rate(training.optimizer, rate)
-    logged = {}
-    with training.precision():
-        done = passes.run(training.model, training.stage, batch, training.config.model.kind)
-    for name, (judge, optimizer, show) in judges(training).items():
-        _set_rate(optimizer, rate * training.config.optim.d_lr_ratio)
-        with training.precision():
-            loss = step_d(
-                judge, optimizer, show(done.target), show(done.image), training.config.optim.gan
-            )
-        logged["discriminator" if name == "adversarial" else f"discriminator_{name}"] = loss.item()
-        _require_finite(logged)
-    terms = generator_terms(training, done)
-    weights = training.settings.weights()
-    parameters = list(training.trained.parameters())
-    logged |= step_g(parameters, training.optimizer, terms, weights, training.config.optim.clip)
+    parts = _divided(training, batch)
+    done = training.ask(parts[0]) if len(parts) == 1 else None
+    noted = _step_judges(training, parts, done, rate)
+    logged = step_g(
+        list(training.trained.parameters()),
+        training.optimizer,
+        _terms(training, parts, done, noted),
+        weights,
+        optim.clip,
+        len(parts),
+        noted,
+    )
     training.step += 1
     t = training.step
-    follow(training, min(training.config.optim.ema, t / (9 + t)))  # a young average forgets
-    flows = [flow for judged in done.judged for flow in judged.flows]
-    return logged | {"learning_rate": rate, "outside": outside_share(flows)}
+    follow(training, min(optim.ema, t / (9 + t)))  # a young average forgets
+    outside = logged.pop("outside")
+    return logged | {"learning_rate": rate, "outside": outside}
 
 
-def judges(training: Training) -> dict[str, tuple[nn.Module, Adam, Callable[[Tensor], Tensor]]]:
-    """The discriminators of a run by the term they stand for.
-
-    Returns:
-        {"adversarial" or "temporal": (discriminator, its optimiser, what it is shown of pictures
-        (N, 3, H, W))}: of a clip one frame, or a window of frames, which wander with the step.
-    """
-    config, now = training.config, training.step
-    frames, clips = config.data.frames, config.model.kind == "animation"
-
-    def one(pictures: Tensor) -> Tensor:
-        return pictures.unflatten(0, (-1, frames))[:, now % frames] if clips else pictures
-
-    def window(pictures: Tensor) -> Tensor:
-        return passes.window(pictures.unflatten(0, (-1, frames)), now, config.model.d_video)
-
-    found = {}
-    if training.discriminator is not None:
-        found["adversarial"] = training.discriminator, training.d_optimizer, one
-    if training.temporal is not None:
-        found["temporal"] = training.temporal, training.t_optimizer, window
-    return found
+def _divided(training: Training, batch: Batch) -> list[Batch]:
+    """The parts of a batch, laid out as the networks read pictures."""
+    kind, optim = training.config.model.kind, training.config.optim
+    batch = {name: batch[name] for name in passes.inputs(kind)}
+    if channels_last(optim, training.device):
+        plane = {"memory_format": torch.channels_last}
+        batch = {name: v.contiguous(**plane if v.ndim == 4 else {}) for name, v in batch.items()}
+    rows = {name: values.chunk(optim.accumulate) for name, values in batch.items()}
+    return [dict(zip(rows, part, strict=True)) for part in zip(*rows.values(), strict=True)]
 
 
-def generator_terms(training: Training, done: Pass) -> dict[str, Tensor]:
-    """The unweighted losses of the generator whose weight in this stage is not zero.
-
-    Source and target are encoded once; gradients run through the features of the generated image
-    only. Each level's flow is judged by its own tap and regularised with its own patch side. Over
-    the frames of a clip every term is a mean, where the paper's is a sum over frames.
-    """
-    config, encoder, names = training.config, training.encoder, training.settings.weights()
-    sides = dict(config.model.kernel_sizes)
-    levels = sorted(sides, reverse=True)  # coarse → fine, as the flows are
-    level_taps = [dict(config.features.correctness_taps)[level] for level in levels]
-    image_taps = list(config.features.perceptual_taps) * ("perceptual" in names)
-    image_taps += list(config.features.style_taps) * ("style" in names)
-
-    def look(image: Tensor, taps: list[str]) -> dict[str, Tensor]:
+def _step_judges(
+    training: Training, parts: list[Batch], done: Pass | None, rate: float
+) -> dict[str, Tensor]:
+    """The discriminators' step, on pictures that are made for it unless they are `done`."""
+    noted, optim = {}, training.config.optim
+    found = judges(training)
+    if not found:
+        return noted
+    if done is None:
+        with torch.no_grad():
+            made = [_plainly(training, part) for part in parts]
+        target, image = (torch.cat(each) for each in zip(*made, strict=True))
+    else:
+        target, image = done.target, done.image
+    for name, (judge, optimizer, show) in found.items():
+        _set_rate(optimizer, rate * optim.d_lr_ratio)
+        called = training.wrapped.get(name, judge)
         with training.precision():
-            found = encoder(image, list(dict.fromkeys(taps)))
-        return {name: features.float() for name, features in found.items()}
+            loss = step_d(called, optimizer, show(target), show(image), optim.gan, len(parts))
+        noted["discriminator" if name == "adversarial" else f"discriminator_{name}"] = loss
+    return noted
 
-    with torch.no_grad():
-        sources = [look(judged.source, level_taps) for judged in done.judged]
-        target_taps = look(done.target, level_taps + image_taps)
-    terms = {}
-    if "sampling_correctness" in names:
-        terms["sampling_correctness"] = sum(
-            losses.sampling_correctness(
-                source_taps[tap], target_taps[tap], flow, sampling=config.optim.sampling
-            )
-            for judged, source_taps in zip(done.judged, sources, strict=True)
-            for tap, flow in zip(level_taps, judged.flows, strict=True)
-        )
-    if "affine_regularization" in names:
-        terms["affine_regularization"] = sum(
-            losses.affine_regularization(flow, sides[level])
-            for judged in done.judged
-            for level, flow in zip(levels, judged.flows, strict=True)
-        )
-    if "l1" in names:
-        terms["l1"] = losses.l1(done.image, done.target)
-    for name, (judge, _, show) in judges(training).items():
-        with training.precision():
-            scores = judge.requires_grad_(False)(show(done.image)).float()
-        terms[name] = losses.adversarial(scores, True, config.optim.gan, side="generator")
-    taps = look(done.image, image_taps) if image_taps else {}
-    if "perceptual" in names:
-        terms["perceptual"] = losses.perceptual(taps, target_taps, config.features.perceptual_taps)
-    if "style" in names:
-        terms["style"] = losses.style(taps, target_taps, config.features.style_taps)
-    return terms
+
+def _terms(
+    training: Training, parts: list[Batch], done: Pass | None, noted: dict[str, Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """The losses of each part, in a forward pass of its own unless it is `done`."""
+    shares, asked = [], training.wrapped.get("model", training.model)
+    rested = _rested([judge for judge, _, _ in judges(training).values()], len(parts))
+    for number, (part, _) in enumerate(zip(parts, rested, strict=True), 1):
+        with distributed.apart(asked, number < len(parts)):
+            made = training.ask(part) if done is None else done
+            shares.append(outside_shares([one for judged in made.judged for one in judged.flows]))
+            noted["outside"] = torch.stack(shares).mean(0)
+            yield generator_terms(training, made)  # within, its gradients are sent back
+
+
+def _plainly(training: Training, part: Batch) -> tuple[Tensor, Tensor]:
+    """The true and the generated pictures of a part, for whom no gradient is wanted."""
+    with training.precision():
+        done = passes.run(training.model, training.stage, part, training.config.model.kind)
+    return done.target, done.image
+
+
+def _rested(networks: list[nn.Module], parts: int) -> Iterator[None]:
+    """Before each part of a batch, the estimates of spectral norms as they were before the first.
+
+    They move at each call of a discriminator in training mode, and are to move once a batch.
+    """
+    buffers = [one for network in networks for one in network.buffers()] if parts > 1 else []
+    kept = [one.clone() for one in buffers]
+    for _ in range(parts):
+        for buffer, before in zip(buffers, kept, strict=True):
+            buffer.copy_(before)
+        yield
 
 
 @torch.no_grad()
@@ -296,6 +245,29 @@ def follow(training: Training, decay: float) -> None:
     if training.average is not None:
         averaged, now = training.average.parameters(), training.model.parameters()
         torch._foreach_lerp_(list(averaged), list(now), 1 - decay)
+
+
+def _weighted(
+    terms: Mapping[str, Tensor], weights: Mapping[str, float]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """`losses.weighted_sum` without looking at a number: nothing waits for the device here."""
+    if terms.keys() != weights.keys():
+        raise ValueError(f"terms {sorted(terms)} and weights {sorted(weights)}: expected the same")
+    weighted = {f"{name}_weighted": weights[name] * term.float() for name, term in terms.items()}
+    total = torch.stack(list(weighted.values())).sum()
+    row = {**terms, **weighted, "total": total}
+    return total, {name: value.detach() for name, value in row.items()}
+
+
+def _read(row: Mapping[str, Tensor]) -> dict[str, float]:
+    """Means over the processes, in one transfer from the device; of a vector, its largest."""
+    device = row["gradient_norm"].device
+    flat = [values.detach().reshape(-1).to(device) for values in row.values()]
+    found = iter(distributed.mean(torch.cat(flat)).tolist())
+    sizes = {name: len(values) for name, values in zip(row, flat, strict=True)}
+    return {
+        name: max((next(found) for _ in range(size)), default=0.0) for name, size in sizes.items()
+    }
 
 
 def _require_finite(values: dict[str, float]) -> None:

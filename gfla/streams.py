@@ -1,4 +1,4 @@
-"""Where training batches come from: pure functions of (seed, step), with no truth in them.
+"""Where training batches come from: pure functions of (seed, step, rank), with no truth in them.
 
 A batch holds the four tensors that the paper's losses may see and nothing else. The true flow,
 visibility and parts of the procedural data judge a training; they never steer one.
@@ -59,15 +59,24 @@ def people_seed(seed: int, step: int) -> int:
 
 
 def batches(
-    data: DataConfig, seed: int, device: torch.device, kind: str = "people"
+    data: DataConfig,
+    seed: int,
+    device: torch.device,
+    kind: str = "people",
+    rank: int = 0,
+    world: int = 1,
 ) -> Callable[[int], Batch]:
     """The function step -> batch of a data source.
+
+    The batch of a step does not depend on how many processes share it: laid one after the other,
+    the rows of ranks 0 to world - 1 are those that a single process gets.
 
     Args:
         data: size, source, batch, frames.
         seed: seed of the run.
         device: where the tensors are wanted.
         kind: of the model, see `gfla.passes`.
+        rank, world: of how many processes this is which one.
 
     Returns:
         a function of the step (0, 1, ...) whose result holds `passes.inputs(kind)` only; calling it
@@ -75,27 +84,38 @@ def batches(
 
     Raises:
         FileNotFoundError: the folder of `data.source` is not there.
+        ValueError: a batch that the processes cannot share evenly.
     """
-    names = passes.inputs(kind)
+    names, count = passes.inputs(kind), data.batch // world
+    if count * world != data.batch:
+        raise ValueError(
+            f"batch={data.batch} in {world} processes: it is the batch of a whole step, choose one "
+            f"that divides by {world}"
+        )
     if data.source in PROCEDURAL:
 
         def make(step: int) -> Batch:
-            return procedural(data, data.batch, people_seed(seed, step), device)
+            return procedural(data, count, people_seed(seed, step), device, rank * count)
     else:
         folder = open_folder(data, kind)
 
-        def make(step: int) -> Batch:
-            return folder.batch(step, data.batch, seed)
+        def make(step: int) -> Batch:  # the places of a step in the row of shuffled passes, shared
+            return folder.batch(step * world + rank, count, seed)
 
     def without_truth(step: int) -> Batch:
         made = make(step)
-        return {name: made[name].to(device) for name in names}
+        return {name: _sent(made[name], device) for name in names}
 
-    return without_truth
+    beside = torch.device(device).type == "cuda" and data.prefetch > 0
+    return _aside(without_truth, device) if beside else without_truth
 
 
 def procedural(
-    data: DataConfig, count: int, seed: int, device: torch.device | str = "cpu"
+    data: DataConfig,
+    count: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    first: int = 0,
 ) -> Batch:
     """What a procedural source draws, with its truth.
 
@@ -103,13 +123,16 @@ def procedural(
         data: source (of `PROCEDURAL`), size, and for clips frames.
         count: pairs or clips.
         seed: of the drawing; below 10,000,000 for training, from 30,000,000 on for measuring.
-        device: where the tensors are wanted.
+        device: where the tensors are wanted, and drawn. The random numbers are the same on every
+            device, what is computed from them the same up to rounding.
+        first: number of the first pair or clip; those before it are not returned.
 
     Returns:
         a batch as the source's room in `gfla.data` describes it.
     """
     room = importlib.import_module(f"gfla.data.{PROCEDURAL[data.source]}")
     drawn = {"size": data.size, "seed": seed, "device": device}
+    drawn |= {"first": first} if first else {}
     if hasattr(room, "pairs"):
         return room.pairs(count, **drawn)
     return room.clips(count, frames=data.frames, **drawn)
@@ -165,3 +188,24 @@ def ahead(make: Callable[[int], Batch], first: int, last: int, count: int) -> It
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _sent(values: Tensor, device: torch.device | str) -> Tensor:
+    if torch.device(device).type != "cuda" or values.is_cuda:
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def _aside(make: Callable[[int], Batch], device: torch.device | str) -> Callable[[int], Batch]:
+    """`make` on a stream of its own: what draws a batch does not queue behind the training."""
+    stream = torch.cuda.Stream(device)
+
+    def made(step: int) -> Batch:
+        with torch.cuda.stream(stream):
+            batch = make(step)
+        stream.synchronize()  # in the thread that makes batches ahead, nobody waits for this
+        for values in batch.values():  # the training's stream reads them, so it must let go first
+            values.record_stream(torch.cuda.default_stream(device))
+        return batch
+
+    return made

@@ -7,34 +7,25 @@ F and G together with all six losses, against D. What happens in one iteration i
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
-from torch.optim import Adam
 from tqdm.auto import tqdm
 
-from gfla import checkpoint, journal, storage, streams
-from gfla import model as models
-from gfla.config import STAGES, Config, OptimConfig, override, pick_device, preset
-from gfla.discriminator import Discriminator, TemporalDiscriminator
-from gfla.features import load_features
+from gfla import distributed, journal, resuming, storage, streams
+from gfla.config import STAGES, Config, override, pick_device, preset
 from gfla.measure import measure
-from gfla.step import Training, TrainingError, follow, iterate, step_d, step_g
+from gfla.resuming import PARTS, take_over
+from gfla.step import follow, iterate, step_d, step_g
+from gfla.training import Training, TrainingError, begin, spread
 
-CLASSES = {  # kind of model: its class
-    "people": "GFLA", "views": "Views", "appearance": "AppearanceFlow", "animation": "Animation"
-}  # fmt: skip
-PARTS = ("flow", "model", "people")  # of an earlier run that a new one can begin with
 __all__ = [
     "Fitted", "Training", "TrainingError", "begin", "fit", "iterate", "step_d", "step_g",
     "take_over",
@@ -66,158 +57,81 @@ def fit(
 ) -> Fitted:
     """Train one stage, or go on with it.
 
+    In the processes that `torchrun` starts, they train together: a step's batch is shared among
+    them, rank 0 alone reads and writes files, and after a restart they go on from its last state.
+
     Args:
         config: every number of the run.
         stage: "flow" (F alone) or "full" (F and G against D).
         out: folder of the run: config.json, log.jsonl, state.pt, samples/, model.safetensors.
         seed: of the initial weights and of the order of the data.
         steps: length of the stage instead of the configuration's.
-        resume: go on from out/state.pt when it is there; False begins anew and replaces it.
+        resume: go on from out/state.pt when it is there; False begins anew and replaces it (and
+            still goes on from there when `torchrun` restarts its processes).
         init: an earlier run whose weights are taken over at step 0: its folder, its
             model.safetensors.
         part: of that run, "flow" (of a stage 1) or "model" (all of a stage 2; D begins anew).
-        device: "auto" (CUDA, then MPS, then CPU) or a name.
+        device: "auto" (CUDA, then MPS, then CPU) or a name; of several GPUs, one per process.
         encoder: frozen feature network, instead of the configuration's.
         until: stop, saved, after this many steps in all. Unlike `steps` it leaves the schedule of
             the learning rate alone.
         progress: show a progress bar.
 
     Returns:
-        `Fitted`. After Ctrl-C the state is saved and `finished` is False.
+        `Fitted`. After Ctrl-C or SIGTERM, in any of the processes, the state is saved and
+        `finished` is False.
 
     Raises:
         TrainingError: a loss or gradient that is not finite, or a flow that has left the picture;
             state.pt keeps the last good state.
-        ValueError: unknown stage, or a folder that holds another run.
+        ValueError: unknown stage, a folder that holds another run, or a batch that the processes
+            cannot share evenly.
         CheckpointError: a damaged checkpoint, or flow weights that do not fit.
     """
     if steps is not None:
         config.stage(stage)  # refuses an unknown stage
         config = override(config, {f"{stage}.steps": steps})
-    out, place = Path(out), pick_device(device)
+    out, place = Path(out), distributed.start(pick_device(device))
     training = begin(config, stage, seed, place, encoder)
-    if resume and (out / journal.STATE).exists():
-        _resume(training, out)
-    elif init is not None:
-        take_over(training.model, init, part)
-        follow(training, 0.0)
-    facts = journal.describe(config, stage, seed, place)
-    storage.write_json(out / journal.CONFIG, facts)
-    journal.rewind(out / journal.LOG, training.step)
+    if distributed.rank() == 0:
+        _prepare(training, out, resume, init, part)
+    resuming.share(training)
     total = config.stage(stage).steps
-    _loop(training, out, min(total, total if until is None else until), place, progress)
+    _loop(training, out, min(total, total if until is None else until), progress)
+    distributed.wait()  # what rank 0 has written is there for all
     finished = training.step >= total
     return Fitted(training.best.eval(), training.step, finished, out)
 
 
-def take_over(model: nn.Module, path: str | Path, part: str = "flow") -> None:
-    """Take over weights of an earlier run.
-
-    Args:
-        model: changed in place.
-        path: a model.safetensors, the folder of the run that wrote it, or the name of a shipped
-            model.
-        part: "flow", the estimator that a stage 1 trained, "model", all of a stage 2, or "people":
-            what another kind of model begins with, see the `adopt` of `gfla.animation.Animation`
-            and of `gfla.views.Views`.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        CheckpointError: a damaged file, or weights of other names or shapes.
-        ValueError: another part.
-    """
-    if part not in PARTS:
-        raise ValueError(f"part={part!r}: choose one of {', '.join(PARTS)}")
-    path = Path(path)
-    path = path / journal.MODEL if path.is_dir() else path
-    shipped = storage.weights_dir() / f"{path.name}.safetensors"
-    path = shipped if not path.exists() and str(path) == path.name and shipped.exists() else path
-    earlier = checkpoint.load_model(path)
-    if part == "people":
-        model.adopt(earlier)
-        return
-    taken, given = (model.flow, earlier.flow) if part == "flow" else (model, earlier)
-    try:
-        taken.load_state_dict(given.state_dict())
-    except RuntimeError as error:
-        raise storage.CheckpointError(
-            f"the {part} weights in {path} do not fit this model ({error}): use the model fields "
-            "that the earlier run was trained with"
-        ) from error
+def _prepare(
+    training: Training, out: Path, resume: bool, init: str | Path | None, part: str
+) -> None:
+    """Find out where the run stands, and have its folder say what it is."""
+    resume = resume or distributed.restarts() > 0
+    if resume and (out / journal.STATE).exists():
+        resuming.resume(training, out)
+    elif init is not None:
+        take_over(training.model, init, part)
+        follow(training, 0.0)
+    config, stage, seed = training.config, training.stage, training.seed
+    facts = journal.describe(config, stage, seed, training.device)
+    storage.write_json(out / journal.CONFIG, facts)
+    journal.rewind(out / journal.LOG, training.step)
+    if training.step == 0:
+        resuming.save(training, out)  # there is always a good state to go back to
 
 
-def begin(
-    config: Config,
-    stage: str,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    encoder: nn.Module | None = None,
-) -> Training:
-    """A run at step 0, ready for `iterate`.
-
-    Args:
-        config: every number of the run.
-        stage: "flow" or "full".
-        seed: of the initial weights; sets torch's generator.
-        device: where the networks are wanted.
-        encoder: frozen feature network, instead of the configuration's.
-
-    Returns:
-        a `Training`, which `iterate(training, batch)` changes in place.
-
-    Raises:
-        ValueError: an unknown stage.
-    """
-    settings, betas = config.stage(stage), config.optim.betas
-    torch.manual_seed(seed)
-    model = models.KINDS[CLASSES[config.model.kind]](**config.generator()).to(device)
-    encoder = load_features(config.features.name) if encoder is None else encoder
-    groups = [{"params": list(model.flow.parameters())}]
-    if stage == "full":
-        groups = _shares(model, config.optim)
-    training = Training(
-        config=config,
-        stage=stage,
-        seed=seed,
-        model=model,
-        encoder=encoder.to(device).requires_grad_(False).eval(),
-        optimizer=Adam(groups, settings.lr, betas=betas),
-    )
-    if "adversarial" in settings.weights():
-        training.discriminator = Discriminator(**config.discriminator()).to(device)
-        training.d_optimizer = Adam(training.discriminator.parameters(), settings.lr, betas=betas)
-    if "temporal" in settings.weights():
-        volume = config.model.d_video == "volume"
-        judge = TemporalDiscriminator if volume else partial(Discriminator, channels=6)
-        training.temporal = judge(**config.discriminator()).to(device)
-        training.t_optimizer = Adam(training.temporal.parameters(), settings.lr, betas=betas)
-    if config.optim.ema:
-        training.average = copy.deepcopy(model).requires_grad_(False)
-    return training
-
-
-def _shares(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
-    """The parameters of stage 2 in groups, each with its share of the learning rate."""
-    named = [row for row in model.named_parameters() if not row[0].startswith("flow.")]
-    kernels = [one for name, one in named if "kernel_net" in name]
-    others = [one for name, one in named if "kernel_net" not in name]
-    groups = [{"params": list(model.flow.parameters()), "share": optim.flow_lr_ratio}]
-    if not named:  # appearance flow: the picture hangs on the flow alone, which learns at full rate
-        return [{"params": groups[0]["params"]}]
-    if optim.kernel_lr_ratio == 1.0:
-        return [*groups, {"params": [one for _, one in named]}]
-    return [*groups, {"params": others}, {"params": kernels, "share": optim.kernel_lr_ratio}]
-
-
-def _loop(training: Training, out: Path, last: int, device: torch.device, progress: bool) -> None:
+def _loop(training: Training, out: Path, last: int, progress: bool) -> None:
     """Iterate up to step `last`, writing on the way."""
     data, started = training.config.data, time.perf_counter() - training.seconds
-    make = streams.batches(data, training.seed, device, training.config.model.kind)
-    if training.step == 0:
-        _save(training, out)  # there is always a good state to go back to
+    kind, rank = training.config.model.kind, distributed.rank()
+    make = streams.batches(data, training.seed, training.device, kind, rank, distributed.world())
+    if distributed.world() > 1:
+        spread(training, make(0))
+    quiet = rank > 0 or not progress
     with (
         _interruptible() as interrupt,
-        tqdm(total=last, initial=training.step, desc=training.stage, disable=not progress) as bar,
+        tqdm(total=last, initial=training.step, desc=training.stage, disable=quiet) as bar,
         closing(streams.ahead(make, training.step, last, data.prefetch)) as stream,
     ):
         for batch in stream:
@@ -226,14 +140,15 @@ def _loop(training: Training, out: Path, last: int, device: torch.device, progre
                 row = {"step": number} | iterate(training, batch)
                 _guard(training, row["outside"], number == last)
                 training.seconds = time.perf_counter() - started
-                ends = number == last or interrupt.is_set()
-                _write(training, row, make, out, bar, ends)
+                ends = number == last or distributed.anyone(interrupt.is_set())
+                if rank == 0:
+                    _write(training, row, make, out, bar, ends)
             except TrainingError as error:
                 kept = out / journal.STATE
                 raise TrainingError(f"step {number}: {error}; last good state: {kept}") from None
             if ends:
                 break
-    if training.step < last:
+    if training.step < last and rank == 0:
         print(f"stopped after step {training.step}; the same call again goes on from there")
 
 
@@ -252,8 +167,8 @@ def _write(
         return every > 0 and (ends or step % every == 0)
 
     if due(log.measure_every):
-        device = next(training.model.parameters()).device
-        row |= measure(training.best, training.stage, log.measure_pairs, device, training.config)
+        count, stage = log.measure_pairs, training.stage
+        row |= measure(training.best, stage, count, training.device, training.config)
         found = {k.removeprefix("measured_"): v for k, v in row.items() if k.endswith("_ratio")}
         bar.set_postfix({k: f"{v:.3f}" for k, v in found.items()}, refresh=False)
     if due(log.log_every) or due(log.measure_every) or step == 1:
@@ -262,7 +177,7 @@ def _write(
         picture = out / "samples" / f"step-{step:07d}.png"
         journal.draw(training.best, training.stage, make(0), picture, training.config.model.kind)
     if due(log.checkpoint_every) and not training.outside_steps:
-        _save(training, out)
+        resuming.save(training, out)
     bar.set_description(f"{training.stage} loss {row['total']:.3f}", refresh=False)
     bar.update()
 
@@ -273,7 +188,7 @@ def _guard(training: Training, outside: float, ends: bool) -> None:
     runaway = outside > optim.outside_limit
     training.outside_steps = training.outside_steps + 1 if runaway else 0
     what = f"{outside:.0%} of the flow points outside the picture"
-    if training.outside_steps == 1:
+    if training.outside_steps == 1 and distributed.rank() == 0:
         tqdm.write(f"warning, step {training.step}: {what}; no checkpoint is written meanwhile")
     if training.outside_steps > optim.outside_patience or (runaway and ends):
         raise TrainingError(
@@ -282,75 +197,26 @@ def _guard(training: Training, outside: float, ends: bool) -> None:
         )
 
 
-def _parts(training: Training) -> tuple[dict[str, nn.Module], dict[str, Adam]]:
-    """Networks and optimisers by name, those that this run has."""
-    networks = {
-        "model": training.model,
-        "average": training.average,
-        "discriminator": training.discriminator,
-        "temporal": training.temporal,
-    }
-    optimizers = {
-        "generator": training.optimizer,
-        "discriminator": training.d_optimizer,
-        "temporal": training.t_optimizer,
-    }
-    return (
-        {name: one for name, one in networks.items() if one is not None},
-        {name: one for name, one in optimizers.items() if one is not None},
-    )
-
-
-def _save(training: Training, out: Path) -> None:
-    """The state to go on from, and the model to look at."""
-    for name, network in _parts(training)[0].items():
-        if not all(torch.isfinite(weight).all() for weight in network.parameters()):
-            raise TrainingError(f"weights of the {name} are not finite: lower the learning rate")
-    facts = {
-        "stage": training.stage,
-        "seed": training.seed,
-        "seconds": training.seconds,
-        "config": training.config.to_dict(),
-    }
-    checkpoint.save_state(out / journal.STATE, *_parts(training), training.step, facts)
-    checkpoint.save_model(
-        out / journal.MODEL, training.best, stage=training.stage, seed=training.seed,
-        step=training.step, digest=training.config.digest(), preset=training.config.preset,
-    )  # fmt: skip
-
-
-def _resume(training: Training, out: Path) -> None:
-    """Go on from the state in `out`, if it is one of this very run."""
-    facts = storage.read_json(out / journal.CONFIG)
-    asked = {"stage": training.stage, "seed": training.seed}
-    differ = [f"{k}: {facts[k]!r} then, {v!r} now" for k, v in asked.items() if facts[k] != v]
-    differ += journal.changes(facts["config"], training.config.to_dict(), training.stage)
-    if differ:
-        raise ValueError(
-            f"{out} holds another run ({'; '.join(differ)}): choose another folder, or begin anew "
-            "with resume=False (--fresh)"
-        )
-    state = checkpoint.load_state(out / journal.STATE, *_parts(training))
-    training.step, training.seconds = state.step, state.config["seconds"]
-
-
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C wait until the step is done and saved; the second one is Python's."""
+    """Let the first Ctrl-C or SIGTERM wait until the step is done and saved; a second one kills."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread may listen
         return
+    before: dict[int, Any] = {}
 
     def listen(number: int, frame: Any) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGINT, listen)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a cluster that takes a machine back says TERM
+        before[number] = signal.signal(number, listen)
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -382,7 +248,9 @@ def main(args: argparse.Namespace) -> int:
     if wrong:
         raise ValueError(f"--set {wrong[0]!r}: expected FIELD=VALUE, such as batch=4")
     config = preset(args.preset, **dict(text.split("=", 1) for text in args.set))
-    print(json.dumps(config.to_dict(), indent=2))
+    distributed.start(pick_device(args.device))
+    if distributed.rank() == 0:
+        print(json.dumps(config.to_dict(), indent=2))
     fitted = fit(
         config,
         args.stage,
@@ -396,6 +264,8 @@ def main(args: argparse.Namespace) -> int:
         until=args.until,
         progress=not args.quiet,
     )
-    print(f"{args.stage}: step {fitted.step}, finished: {fitted.finished}, in {fitted.folder}")
+    if distributed.rank() == 0:
+        print(f"{args.stage}: step {fitted.step}, finished: {fitted.finished}, in {fitted.folder}")
+    distributed.stop()
     stopped = not fitted.finished and (args.until is None or fitted.step < args.until)
     return 130 if stopped else 0

@@ -39,7 +39,7 @@ FLOORS = [
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
      "driving", "trembling", "recurrence", "memory", "moving_figures",
      "origins", "repainting", "rivals", "bench_kinds", "bench_rows", "bench_targets",
-     "bench_figures"],
+     "bench_figures", "bench_lessons"],
     ["outcomes", "reproduce", "notebooks", "readme", "bench", "cells", "ablate", "evaluate",
      "data_sets", "importing", "exporting", "rendering", "cli", "__main__"],
 ]

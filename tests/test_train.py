@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from gfla import cli, journal, measure, passes, step, streams, train
+from gfla import cli, journal, measure, passes, step, streams, terms, train
+from gfla import training as training_room
 from gfla.checkpoint import load_model
 from gfla.config import StageConfig, from_dict, preset
 from gfla.data import people
@@ -130,17 +131,18 @@ def test_order_of_an_iteration(encoder, monkeypatch):
     events, before = [], weights(training.discriminator)
     real_d, real_g = step.step_d, step.step_g
 
-    def step_d(discriminator, optimizer, real, fake, kind):
+    def step_d(discriminator, optimizer, real, fake, *rest):
         events.append("d")
         assert fake.requires_grad  # made before, by one forward pass; step_d detaches it itself
-        return real_d(discriminator, optimizer, real, fake, kind)
+        return real_d(discriminator, optimizer, real, fake, *rest)
 
     def step_g(parameters, *rest):
         events.append("g")
-        assert not any(p.requires_grad for p in training.discriminator.parameters())
-        moved = weights(training.discriminator)
+        judge = training.discriminator
+        moved = [value.clone() for value in judge.parameters()]
         logged = real_g(parameters, *rest)
-        assert same(moved, weights(training.discriminator))
+        assert not any(p.requires_grad for p in judge.parameters())
+        assert same(moved, list(judge.parameters()))
         return logged
 
     monkeypatch.setattr(step, "step_d", step_d)
@@ -411,7 +413,7 @@ def test_loss_that_is_not_finite_stops_with_step_term_and_last_good_state(
 
 
 def test_runaway_flow_stops_the_run_and_spares_the_checkpoint(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(step, "outside_share", lambda flows: 0.6)
+    monkeypatch.setattr(step, "outside_shares", lambda flows: torch.tensor([0.1, 0.6]))
     config = preset("tiny", outside_patience=2)
     with pytest.raises(train.TrainingError, match="step 3: 60% of the flow points outside"):
         run("runaway", config=config)
@@ -423,9 +425,9 @@ def test_runaway_flow_stops_the_run_and_spares_the_checkpoint(run, tmp_path, mon
 def test_outside_share_allows_for_one_pixel():
     flow = torch.zeros(2, 2, 4, 8)
     flow[:, 0] = 0.9
-    assert step.outside_share([flow]) == 0.0
+    assert terms.outside_share([flow]) == 0.0
     flow[:, 0] = 1.1  # the last column now reads 1.1 pixels beyond
-    assert step.outside_share([torch.zeros(1, 2, 2, 2), flow]) == pytest.approx(1 / 8)
+    assert terms.outside_share([torch.zeros(1, 2, 2, 2), flow]) == pytest.approx(1 / 8)
 
 
 def test_stage_two_takes_the_flow_of_stage_one(run, tmp_path):
@@ -509,7 +511,7 @@ def test_training_from_a_folder(run, tmp_path):
 
 
 def test_the_shell_command(tmp_path, monkeypatch, encoder, capsys):
-    monkeypatch.setattr(train, "load_features", lambda name: encoder)
+    monkeypatch.setattr(training_room, "load_features", lambda name: encoder)
     words = ["train", "--preset", "tiny", "--stage", "flow", "--out", str(tmp_path / "run")]
     words += ["--seed", "1", "--device", "cpu", "--quiet", "--set", "batch=1", "flow.lr=5e-4"]
     assert cli.main([*words, "--until", "1"]) == 0

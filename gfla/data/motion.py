@@ -45,6 +45,7 @@ def clips(
     noise: Detector | None = None,
     device: str | torch.device = "cpu",
     loop: int | None = None,
+    first: int = 0,
 ) -> dict[str, Tensor]:
     """Draw `count` clips of people in motion, with a still picture of each and the truth.
 
@@ -61,6 +62,8 @@ def clips(
         noise: the detector that finds the key points; None: they are true.
         device: where to draw.
         loop: number of frames after which every motion is back where it began; None: as it comes.
+        first: number of the first clip: `clips(n, first=k)` are the last n of `clips(k + n)`; not
+            with `noise`, which counts from the first clip drawn.
 
     Returns:
         frames (B, T, 3, H, W) in [-1, 1]; poses (B, T, 18, H, W) heat maps with sigma 6 H / 256;
@@ -73,7 +76,7 @@ def clips(
         clean_keypoints are true.
 
     Raises:
-        ValueError: count, frames, size, seed, kinds or loop out of range.
+        ValueError: count, frames, size, seed, kinds or loop out of range; noise and first together.
 
     >>> batch = clips(2, frames=3, seed=5)
     >>> batch["frames"].shape, batch["previous_flow"].shape
@@ -82,14 +85,17 @@ def clips(
     True
     """
     _check(count, frames, size, seed, loop)
+    if first and noise is not None:
+        raise ValueError(f"first={first} with noise: draw the clips from 0 on, or without noise")
     order = _numbers(kinds)
     chunks = []
-    for start in range(0, count, CHUNK):
+    for start in range(first // CHUNK * CHUNK, first + count, CHUNK):
         indices = range(start, start + CHUNK)
         kind = order.to(device)[_turns(indices, seed, len(order), device)]
         cast = _cast(seed, seed, indices, kind, size, loop)
         chunk = {**_film(cast, frames, size), "kind": kind}
-        chunks.append({key: value[: count - start] for key, value in chunk.items()})
+        wanted = slice(max(first - start, 0), first + count - start)
+        chunks.append({key: value[wanted] for key, value in chunk.items()})
     made = {key: torch.cat([chunk[key] for chunk in chunks]) for key in chunks[0]}
     return _found(made, noise, size, seed)
 

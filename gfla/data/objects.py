@@ -28,6 +28,7 @@ def pairs(
     classes: tuple[str, ...] = TRAINED,
     same_elevation: bool = True,
     device: str | torch.device = "cpu",
+    first: int = 0,
 ) -> dict[str, Tensor]:
     """Draw `count` objects, each from a source and a target view, with the truth about them.
 
@@ -41,6 +42,7 @@ def pairs(
         classes: names out of CLASSES, drawn with equal chances. HELD_OUT ones are not for training.
         same_elevation: source and target share the elevation, as in the paper's data.
         device: where to draw.
+        first: number of the first pair: `pairs(n, first=k)` are the last n of `pairs(k + n)`.
 
     Returns:
         source, target (B, 3, H, W) in [-1, 1]; source_view, target_view (B, 21, 1, 1), see
@@ -63,10 +65,11 @@ def pairs(
     """
     _check(count, size, seed, classes)
     chunks = []
-    for first in range(0, count, CHUNK):
-        draw = Draw(seed, range(first, first + CHUNK), device)
+    for start in range(first // CHUNK * CHUNK, first + count, CHUNK):
+        draw = Draw(seed, range(start, start + CHUNK), device)
         chunk = _pair_chunk(draw, size, classes, same_elevation)
-        chunks.append({key: value[: count - first] for key, value in chunk.items()})
+        wanted = slice(max(first - start, 0), first + count - start)
+        chunks.append({key: value[wanted] for key, value in chunk.items()})
     return {key: torch.cat([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
 

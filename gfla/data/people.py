@@ -34,7 +34,11 @@ MEASURING_SEEDS = 30_000_000  # seeds from here on are for measuring, those unde
 
 
 def pairs(
-    count: int, size: tuple[int, int] = (64, 64), seed: int = 0, device: str | torch.device = "cpu"
+    count: int,
+    size: tuple[int, int] = (64, 64),
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    first: int = 0,
 ) -> dict[str, Tensor]:
     """Draw `count` people, each in a source and a target pose, with the truth about them.
 
@@ -46,6 +50,7 @@ def pairs(
         size: (H, W) in pixels, 32 to 512 each, the person's height is about 0.88 H.
         seed: any whole number >= 0; under 10,000,000 for training, from 30,000,000 for measuring.
         device: where to draw.
+        first: number of the first pair: `pairs(n, first=k)` are the last n of `pairs(k + n)`.
 
     Returns:
         source, target (B, 3, H, W) in [-1, 1]; source_pose, target_pose (B, 18, H, W) heat maps
@@ -63,9 +68,10 @@ def pairs(
     """
     _check(count, size, seed)
     chunks = []
-    for first in range(0, count, CHUNK):
-        chunk = _draw_chunk(Draw(seed, range(first, first + CHUNK), device), size)
-        chunks.append({key: value[: count - first] for key, value in chunk.items()})
+    for start in range(first // CHUNK * CHUNK, first + count, CHUNK):
+        chunk = _draw_chunk(Draw(seed, range(start, start + CHUNK), device), size)
+        wanted = slice(max(first - start, 0), first + count - start)
+        chunks.append({key: value[wanted] for key, value in chunk.items()})
     return {key: torch.cat([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
 

@@ -29,6 +29,7 @@ def clips(
     seed: int = 0,
     device: str | torch.device = "cpu",
     noise: float = 0.0,
+    first: int = 0,
 ) -> dict[str, Tensor]:
     """Draw `count` clips of one face each, with the truth about them.
 
@@ -43,6 +44,7 @@ def clips(
         device: where to draw. The structure is computed on the CPU in any case.
         noise: standard deviation in pixels of the landmarks' error, as a detector would make it:
             landmarks and structure are disturbed, pictures and truth are not.
+        first: number of the first clip: `clips(n, first=k)` are the last n of `clips(k + n)`.
 
     Returns:
         frames (B, T, 3, H, W) in [-1, 1]; poses (B, T, 16, H, W), see `faces.structure`, with the
@@ -61,7 +63,8 @@ def clips(
     (torch.Size([1, 2, 16, 32, 32]), torch.Size([1, 2, 2, 32, 32]))
     """
     _check(count, frames, size, seed, noise)
-    made = [_clip(Draw(seed, range(i, i + 1), device), frames, size, noise) for i in range(count)]
+    numbers = range(first, first + count)
+    made = [_clip(Draw(seed, range(i, i + 1), device), frames, size, noise) for i in numbers]
     return {key: torch.stack([clip[key] for clip in made]) for key in made[0]}
 
 
