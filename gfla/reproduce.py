@@ -35,6 +35,7 @@ def reproduce(
     stop_on_error: bool = False,
     where: Path | None = None,
     to: str | Path | None = None,
+    manifest: bool = True,
 ) -> tuple[Path, list[Outcome]]:
     """Run notebooks through papermill, each into a folder of its own.
 
@@ -51,6 +52,7 @@ def reproduce(
         stop_on_error: leave the rest out after the first failure.
         where: another folder of notebooks than the project's own.
         to: the run's folder, instead of a new one under results/.
+        manifest: write that of the run after every notebook; False leaves it to another call.
 
     Returns:
         (the run's folder, what became of each notebook that was wanted).
@@ -79,8 +81,9 @@ def reproduce(
         else:
             found.append(run_one(path, given, folder, f"{path.stem} ({number}/{len(paths)})"))
             outcomes.keep(folder, found[-1], given)
-        unrun = [outcome for outcome in found if outcome.state == "not run"]
-        outcomes.gather(folder, given, chosen, unrun)
+        if manifest:
+            unrun = [outcome for outcome in found if outcome.state == "not run"]
+            outcomes.gather(folder, given, chosen, unrun)
     return folder, found
 
 
@@ -171,6 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="the seed every notebook gets (default: 0)")
     add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     add("--to", metavar="FOLDER", help="the run's folder, which goes on if it was begun")
+    add("--no-manifest", action="store_true", help="with --to: leave it to a later call")
     add("-p", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
     add("--stop-on-error", action="store_true", help="leave the rest out after a failure")
     add("--publish", action="store_true", help="copy figures and tables to results/ at the end")
@@ -186,9 +190,12 @@ def main(args: argparse.Namespace) -> int:
         0, or 1 when a notebook failed.
     """
     parameters = dict(map(parse_parameter, args.p))
+    if args.no_manifest and not args.to:
+        raise ValueError("--no-manifest leaves it to a later call: name the folder with --to")
     folder, found = reproduce(
-        args.profile, args.seed, args.device, args.only, parameters, args.stop_on_error, to=args.to
-    )
+        args.profile, args.seed, args.device, args.only, parameters, args.stop_on_error,
+        to=args.to, manifest=not args.no_manifest,
+    )  # fmt: skip
     print(f"\n{summary(found)}\nEverything lies in {folder}")
     if args.publish:
         print(f"{len(publish(folder, found))} files copied to {storage.root() / 'results'}")
