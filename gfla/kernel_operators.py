@@ -35,8 +35,8 @@ def gather(
     """
     out = _like_gather(source, flow, weights, margin, size, sigma)
     source, flow, weights = _channels_last(source), _regular(flow), _regular(weights)
-    plan = _plan(source.shape, flow, weights, margin, size, sigma)
-    _launch("gather", (source, flow, source if weights is None else weights, out), plan)
+    told = plan("gather", source, flow, weights, margin, size, sigma)
+    _launch("gather", (source, flow, source if weights is None else weights, out), told)
     return out
 
 
@@ -57,9 +57,9 @@ def scatter(
     """
     out = _like_scatter(grad, flow, weights, margin, size, sigma, rows, columns)
     grad, flow, weights = _channels_last(grad), _regular(flow), _regular(weights)
-    sums = out.float().zero_()
-    plan = _plan(out.shape, flow, weights, margin, size, sigma)
-    _launch("scatter", (grad, flow, grad if weights is None else weights, sums), plan)
+    sums = torch.zeros_like(out, dtype=torch.float32)
+    told = plan("scatter", sums, flow, weights, margin, size, sigma)
+    _launch("scatter", (grad, flow, grad if weights is None else weights, sums), told)
     return sums.to(out.dtype)
 
 
@@ -80,14 +80,10 @@ def slopes(
     d_flow, d_weights = _like_slopes(grad, source, flow, weights, margin, size, sigma)
     grad, source = _channels_last(grad), _channels_last(source)
     flow, weights = _regular(flow), _regular(weights)
-    plan = _plan(source.shape, flow, weights, margin, size, sigma)
-    channels = source.shape[1]
-    plan["CHANNELS"] = min(_power_of_two(channels), 256)
-    plan["POSITIONS"] = max(2048 // plan["CHANNELS"], 8)
-    plan |= {"WHOLE": plan["CHANNELS"] >= channels, "SIDE": _power_of_two(plan["N"])}
-    held = source if weights is None else weights
     name = "gaussian_slopes" if size else "slopes"
-    _launch(name, (grad, source, flow, held, d_flow, d_weights), plan)
+    told = plan(name, source, flow, weights, margin, size, sigma)
+    held = source if weights is None else weights
+    _launch(name, (grad, source, flow, held, d_flow, d_weights), told)
     return d_flow, d_weights
 
 
@@ -149,36 +145,55 @@ def _regular(planes: Tensor | None) -> Tensor | None:
     return planes.contiguous()
 
 
-def _power_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length()
+def plan(
+    name: str, source: Tensor, flow: Tensor, weights: Tensor | None,
+    margin: int, size: int, sigma: float, hopper: bool | None = None,
+) -> dict[str, int | float | bool]:  # fmt: skip
+    """Give all that a kernel is told besides its tensors; names in capitals are compiled in.
 
-
-def _plan(shape, flow, weights, margin, size, sigma) -> dict[str, object]:
-    """Say everything that a kernel must know but where its tensors lie."""
-    _, channels, rows, columns = shape
+    Args:
+        name: of the kernel, as in `gfla.kernel_sources.load`.
+        source: (B, C, H, W), whose shape alone counts.
+        flow, weights, margin, size, sigma: as `gather`; shapes and strides count.
+        hopper: whether the device is of compute capability 9 or more; None looks.
+    """
+    _, channels, rows, columns = source.shape
     height, width = flow.shape[2:]
-    n = 1 if weights is None else math.isqrt(weights.shape[1])
-    block = min(_power_of_two(channels), 128)
     planes = flow if weights is None else weights
-    return {
+    n = 1 if weights is None else math.isqrt(weights.shape[1])
+    told = {
         "flow_batch": flow.stride(0), "flow_plane": flow.stride(1), "flow_step": flow.stride(3),
         "batch": planes.stride(0), "plane": planes.stride(1), "step": planes.stride(3),
         "rows": rows, "columns": columns, "channels": channels,
         "width": width, "area": height * width,
         "scale": 1 / n**2, "sharp": 0.5 / sigma**2 if size else 0.0,
-        "N": n, "TAPS": size or n + 1,
-        "FIRST": 1 - size // 2 if size else -(n // 2),
-        "REACH": size or n, "MARGIN": margin,
-        "GAUSSIAN": size > 0, "WEIGHTED": weights is not None,
-        "WIDE": rows * columns * channels >= 2**31,
-        "CHANNELS": block, "POSITIONS": min(2048 // block, 64),
+        "N": n, "TAPS": size or n + 1, "FIRST": 1 - size // 2 if size else -(n // 2),
+        "REACH": size or n, "MARGIN": margin, "GAUSSIAN": size > 0,
+        "WEIGHTED": weights is not None, "WIDE": rows * columns * channels >= 2**31,
     }  # fmt: skip
+    tile, most = 2048, 128  # numbers of a block, and channels at most
+    if name == "scatter":
+        # One atomic instruction adds four neighbours from Hopper on, before that one. A warp
+        # then takes the channels of one position, so that its atomics fall into whole lines.
+        if hopper is None:
+            hopper = source.is_cuda and torch.cuda.get_device_capability(source.device) >= (9, 0)
+        told["LANE"] = 4 if hopper else 1
+        tile, most = 1024, 32 * told["LANE"]
+    elif name != "gather":
+        most = 256
+        told |= {"WHOLE": channels <= most, "SIDE": _power_of_two(n)}
+    block = min(_power_of_two(channels), most)
+    return told | {"CHANNELS": block, "POSITIONS": min(tile // block, 64)}
 
 
-def _launch(name: str, tensors: tuple[Tensor, ...], plan: dict[str, object]) -> None:
-    """Start a kernel on every block of positions, every picture and, unless slopes, channels."""
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _launch(name: str, tensors: tuple[Tensor, ...], told: dict[str, int | float | bool]) -> None:
+    """Start a kernel on all blocks of positions, pictures and, but for slopes, channels."""
     first = tensors[0]
-    blocks = 1 if "WHOLE" in plan else -(-plan["channels"] // plan["CHANNELS"])
-    grid = -(-plan["area"] // plan["POSITIONS"]), first.shape[0], blocks
+    blocks = 1 if "WHOLE" in told else -(-told["channels"] // told["CHANNELS"])
+    grid = -(-told["area"] // told["POSITIONS"]), first.shape[0], blocks
     with torch.cuda.device_of(first) if first.is_cuda else contextlib.nullcontext():
-        kernel_sources.load()[name][grid](*tensors, **plan)
+        kernel_sources.load()[name][grid](*tensors, **told)

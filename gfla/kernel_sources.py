@@ -41,25 +41,29 @@ def load() -> Mapping[str, Callable]:
     room = globals()
     room["tl"] = triton.language
     kernels = gather, scatter, slopes, gaussian_slopes
-    for function in (_place, _index, _gauss, _sum, _mixed, _coefficient, _dot, *kernels):
+    for function in (_place, _index, _gauss, _sum, _scale, _mixed, _coefficient, _dot, *kernels):
         room[function.__name__] = triton.jit(function)
     return MappingProxyType({kernel.__name__: room[kernel.__name__] for kernel in kernels})
 
 
 def _place(
-    flow, plane, step, at, inside, rows, columns, width,
-    REACH: tl.constexpr, MARGIN: tl.constexpr,
+    flow, batch, plane, step, rows, columns, width, area,
+    REACH: tl.constexpr, MARGIN: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
-    """Split l + w(l) into integer corner and fraction, as sampling._locate."""
-    x = tl.load(flow + at * step, mask=inside, other=0.0) + (at % width).to(tl.float32)
-    y = tl.load(flow + plane + at * step, mask=inside, other=0.0) + (at // width).to(tl.float32)
+    """Split l + w(l) into integer corner and fraction as sampling does, for a block of l."""
+    picture = tl.program_id(1).to(tl.int64)
+    at = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
+    inside = at < area
+    flow += picture * batch + at * step
+    x = tl.load(flow, mask=inside, other=0.0) + (at % width).to(tl.float32)
+    y = tl.load(flow + plane, mask=inside, other=0.0) + (at // width).to(tl.float32)
     left, top = tl.floor(x), tl.floor(y)
     a, b = x - left, y - top
     # Clamped as floats first: 1e30 has no integer. The margin comes after the floor, so that it
     # rounds no position across an integer.
     left = tl.minimum(tl.maximum(left, -REACH - MARGIN), columns - 1 + REACH - MARGIN)
     top = tl.minimum(tl.maximum(top, -REACH - MARGIN), rows - 1 + REACH - MARGIN)
-    return left.to(tl.int32) + MARGIN, top.to(tl.int32) + MARGIN, a, b
+    return picture, at, inside, left.to(tl.int32) + MARGIN, top.to(tl.int32) + MARGIN, a, b
 
 
 def _index(left, top, i, j, rows, columns, channels, WIDE: tl.constexpr):
@@ -86,6 +90,15 @@ def _sum(a, sharp, TAPS: tl.constexpr, FIRST: tl.constexpr):
         total += weight
         first += weight * (j + FIRST - a)
     return total, first / total
+
+
+def _scale(
+    scale, a, b, sharp, TAPS: tl.constexpr, FIRST: tl.constexpr, GAUSSIAN: tl.constexpr
+):  # fmt: skip
+    """Give what all coefficients of a position are to be multiplied with."""
+    if GAUSSIAN:
+        scale = scale / (_sum(a, sharp, TAPS, FIRST)[0] * _sum(b, sharp, TAPS, FIRST)[0])
+    return scale
 
 
 def _mixed(weights, plane, step, i, j, at, inside, b, N: tl.constexpr, WEIGHTED: tl.constexpr):
@@ -117,27 +130,22 @@ def _coefficient(
 
 
 def gather(
-    source, flow, weights, out,
-    flow_batch, flow_plane, flow_step, batch, plane, step,
+    source, flow, weights, out, flow_batch, flow_plane, flow_step, batch, plane, step,
     rows, columns, channels, width, area, scale, sharp,
     N: tl.constexpr, TAPS: tl.constexpr, FIRST: tl.constexpr, REACH: tl.constexpr,
     MARGIN: tl.constexpr, GAUSSIAN: tl.constexpr, WEIGHTED: tl.constexpr, WIDE: tl.constexpr,
     POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """out(l) = scale sum_ij c_ij(l) source[top + i, left + j]."""
-    picture = tl.program_id(1).to(tl.int64)
-    at = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
-    inside = at < area
+    picture, at, inside, left, top, a, b = _place(
+        flow, flow_batch, flow_plane, flow_step, rows, columns, width, area,
+        REACH, MARGIN, POSITIONS,
+    )  # fmt: skip
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     within = inside[:, None] & (c < channels)[None, :]
-    flow += picture * flow_batch
     weights += picture * batch
     source += picture * rows * columns * channels
-    left, top, a, b = _place(
-        flow, flow_plane, flow_step, at, inside, rows, columns, width, REACH, MARGIN
-    )
-    if GAUSSIAN:
-        scale /= _sum(a, sharp, TAPS, FIRST)[0] * _sum(b, sharp, TAPS, FIRST)[0]
+    scale = _scale(scale, a, b, sharp, TAPS, FIRST, GAUSSIAN)
     total = tl.zeros((POSITIONS, CHANNELS), tl.float32)
     for i in range(TAPS):
         before = tl.zeros((POSITIONS,), tl.float32)
@@ -148,39 +156,31 @@ def gather(
             )  # fmt: skip
             index = _index(left, top, i + FIRST, j + FIRST, rows, columns, channels, WIDE)
             tap = tl.load(source + index[:, None] + c[None, :], mask=within, other=0.0)
-            total += coefficient[:, None] * tap.to(tl.float32)
-    if GAUSSIAN:
-        total *= scale[:, None]
-    else:
-        total *= scale
+            total += (coefficient * scale)[:, None] * tap.to(tl.float32)
     out += (picture * area + at)[:, None] * channels + c[None, :]
     tl.store(out, total.to(out.dtype.element_ty), mask=within)
 
 
 def scatter(
-    grad, flow, weights, d_source,
-    flow_batch, flow_plane, flow_step, batch, plane, step,
+    grad, flow, weights, d_source, flow_batch, flow_plane, flow_step, batch, plane, step,
     rows, columns, channels, width, area, scale, sharp,
     N: tl.constexpr, TAPS: tl.constexpr, FIRST: tl.constexpr, REACH: tl.constexpr,
     MARGIN: tl.constexpr, GAUSSIAN: tl.constexpr, WEIGHTED: tl.constexpr, WIDE: tl.constexpr,
-    POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
+    POSITIONS: tl.constexpr, CHANNELS: tl.constexpr, LANE: tl.constexpr,
 ):  # fmt: skip
     """d_source[top + i, left + j] += scale c_ij(l) grad(l): `gather` the other way, by atomics."""
-    picture = tl.program_id(1).to(tl.int64)
-    at = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
-    inside = at < area
+    picture, at, inside, left, top, a, b = _place(
+        flow, flow_batch, flow_plane, flow_step, rows, columns, width, area,
+        REACH, MARGIN, POSITIONS,
+    )  # fmt: skip
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    c = tl.max_contiguous(c, LANE)  # else a thread takes more neighbours than one atomic can add
     within = inside[:, None] & (c < channels)[None, :]
-    flow += picture * flow_batch
     weights += picture * batch
     d_source += picture * rows * columns * channels
-    left, top, a, b = _place(
-        flow, flow_plane, flow_step, at, inside, rows, columns, width, REACH, MARGIN
-    )
     grad += (picture * area + at)[:, None] * channels + c[None, :]
-    g = tl.load(grad, mask=within, other=0.0).to(tl.float32) * scale
-    if GAUSSIAN:
-        g /= (_sum(a, sharp, TAPS, FIRST)[0] * _sum(b, sharp, TAPS, FIRST)[0])[:, None]
+    g = tl.load(grad, mask=within, other=0.0).to(tl.float32)
+    scale = _scale(scale, a, b, sharp, TAPS, FIRST, GAUSSIAN)
     for i in range(TAPS):
         before = tl.zeros((POSITIONS,), tl.float32)
         for j in tl.static_range(TAPS):
@@ -190,7 +190,7 @@ def scatter(
             )  # fmt: skip
             index = _index(left, top, i + FIRST, j + FIRST, rows, columns, channels, WIDE)
             tap = d_source + index[:, None] + c[None, :]
-            tl.atomic_add(tap, coefficient[:, None] * g, mask=within, sem="relaxed")
+            tl.atomic_add(tap, (coefficient * scale)[:, None] * g, mask=within, sem="relaxed")
 
 
 def _dot(
@@ -213,13 +213,11 @@ def _dot(
 
 
 def slopes(
-    grad, source, flow, weights, d_flow, d_weights,
-    flow_batch, flow_plane, flow_step, batch, plane, step,
-    rows, columns, channels, width, area, scale, sharp,
+    grad, source, flow, weights, d_flow, d_weights, flow_batch, flow_plane, flow_step,
+    batch, plane, step, rows, columns, channels, width, area, scale, sharp,
     N: tl.constexpr, TAPS: tl.constexpr, FIRST: tl.constexpr, REACH: tl.constexpr,
     MARGIN: tl.constexpr, GAUSSIAN: tl.constexpr, WEIGHTED: tl.constexpr, WIDE: tl.constexpr,
-    POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
-    WHOLE: tl.constexpr, SIDE: tl.constexpr,
+    POSITIONS: tl.constexpr, CHANNELS: tl.constexpr, WHOLE: tl.constexpr, SIDE: tl.constexpr,
 ):  # fmt: skip
     """d_flow and d_weights of `gather`, bilinear; SIDE is the power of two that holds N.
 
@@ -228,18 +226,15 @@ def slopes(
         d k_ij = (1-b) s_ij + b s_i+1,j
         d x = sum_ij k_ij ((1-b) r_ij + b r_i+1,j),   d y = sum_ij k_ij (s_i+1,j - s_ij)
     """
-    picture = tl.program_id(1).to(tl.int64)
-    at = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
-    inside = at < area
-    flow += picture * flow_batch
+    picture, at, inside, left, top, a, b = _place(
+        flow, flow_batch, flow_plane, flow_step, rows, columns, width, area,
+        REACH, MARGIN, POSITIONS,
+    )  # fmt: skip
     source += picture * rows * columns * channels
-    left, top, a, b = _place(
-        flow, flow_plane, flow_step, at, inside, rows, columns, width, REACH, MARGIN
-    )
     grad += (picture * area + at)[:, None] * channels
     c = tl.arange(0, CHANNELS)[None, :]
-    held = tl.load(grad + c, mask=inside[:, None] & (c < channels) & WHOLE, other=0.0)
-    held = held.to(tl.float32)
+    within = inside[:, None] & (c < channels) & WHOLE
+    held = tl.load(grad + c, mask=within, other=0.0).to(tl.float32)
     tap = tl.arange(0, SIDE)[None, :]
     in_kernel = inside[:, None] & (tap < N)
     k = tl.where(in_kernel, 1.0, 0.0)
@@ -271,27 +266,22 @@ def slopes(
 
 
 def gaussian_slopes(
-    grad, source, flow, weights, d_flow, d_weights,
-    flow_batch, flow_plane, flow_step, batch, plane, step,
-    rows, columns, channels, width, area, scale, sharp,
+    grad, source, flow, weights, d_flow, d_weights, flow_batch, flow_plane, flow_step,
+    batch, plane, step, rows, columns, channels, width, area, scale, sharp,
     N: tl.constexpr, TAPS: tl.constexpr, FIRST: tl.constexpr, REACH: tl.constexpr,
     MARGIN: tl.constexpr, GAUSSIAN: tl.constexpr, WEIGHTED: tl.constexpr, WIDE: tl.constexpr,
-    POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
-    WHOLE: tl.constexpr, SIDE: tl.constexpr,
+    POSITIONS: tl.constexpr, CHANNELS: tl.constexpr, WHOLE: tl.constexpr, SIDE: tl.constexpr,
 ):  # fmt: skip
     """d_flow of `gather`, Gaussian: d g_j / d a = 2 sharp g_j ((j - a) - mean of (j - a))."""
-    picture = tl.program_id(1).to(tl.int64)
-    at = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
-    inside = at < area
-    flow += picture * flow_batch
+    picture, at, inside, left, top, a, b = _place(
+        flow, flow_batch, flow_plane, flow_step, rows, columns, width, area,
+        REACH, MARGIN, POSITIONS,
+    )  # fmt: skip
     source += picture * rows * columns * channels
-    left, top, a, b = _place(
-        flow, flow_plane, flow_step, at, inside, rows, columns, width, REACH, MARGIN
-    )
     grad += (picture * area + at)[:, None] * channels
     c = tl.arange(0, CHANNELS)[None, :]
-    held = tl.load(grad + c, mask=inside[:, None] & (c < channels) & WHOLE, other=0.0)
-    held = held.to(tl.float32)
+    within = inside[:, None] & (c < channels) & WHOLE
+    held = tl.load(grad + c, mask=within, other=0.0).to(tl.float32)
     total_x, mean_x = _sum(a, sharp, TAPS, FIRST)
     total_y, mean_y = _sum(b, sharp, TAPS, FIRST)
     x, y = a * 0.0, a * 0.0

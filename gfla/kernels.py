@@ -26,7 +26,7 @@ from gfla.kernel_operators import gather
 from gfla.types import Features, Flow
 
 TYPES = torch.float32, torch.float16, torch.bfloat16
-OLDEST = 7, 5  # compute capability: Triton supports none below
+OLDEST = 7, 5  # compute capability: older ones are not tried
 
 
 class Available(NamedTuple):
@@ -53,6 +53,10 @@ def available(device: torch.device | str | None = None) -> Available:
     return Available(not reason, reason)
 
 
+# What torch.compiler.assume_constant_result does, without importing the compiler to say it.
+available._dynamo_marked_constant = True
+
+
 def _obstacle(device: torch.device | str | None) -> str:
     cuda = torch.cuda.is_available()
     try:
@@ -66,9 +70,12 @@ def _obstacle(device: torch.device | str | None) -> str:
         return "the kernels run on a CUDA device, not on 'cpu' (but for TRITON_INTERPRET=1)"
     if importlib.util.find_spec("triton") is None:
         return f"Triton is not installed: python -m pip install 'gfla[kernels]' ({sys.platform})"
+    triton = sys.modules.get("triton")
+    if interpreted and triton and isinstance(triton.language.cdiv, triton.JITFunction):
+        return "Triton was imported before TRITON_INTERPRET=1 was set in the environment"
     if device.type == "cuda":
-        if not cuda:
-            return "no CUDA device is there"
+        if not cuda or (device.index or 0) >= torch.cuda.device_count():
+            return f"there is no CUDA device {device.index or 0}"
         found = torch.cuda.get_device_capability(device)
         if found < OLDEST:
             return f"the CUDA device is of compute capability {found}, and {OLDEST} is the least"
