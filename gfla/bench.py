@@ -10,6 +10,7 @@ changed. What a row could not measure stands there with its reason.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import sys
@@ -68,15 +69,28 @@ def run(
 
 def row_digest(row: Row, effort: Effort, device: str) -> str:
     """Name what a row is: what it measures, on what, how long, and the code that it measures."""
-    package = Path(__file__).resolve().parent
     code = hashlib.sha256()
-    for room in row.rooms:
-        path = package / f"{room}.py"
-        code.update(path.read_bytes() if path.is_file() else b"")
+    for path in _code(row.rooms):
+        code.update(path.read_bytes())
     return ledger.digest({
         "row": row.name, "given": row.given, "effort": list(effort), "code": code.hexdigest(),
         "machine": timing.machine(device), "torch": torch.__version__,
     })  # fmt: skip
+
+
+def _code(rooms: Sequence[str]) -> list[Path]:
+    """The files of these rooms and of all that they import, in alphabetical order."""
+    package, found = Path(__file__).resolve().parent, set()
+    waiting = [f"gfla.{room}" for room in rooms]
+    while waiting:
+        path = package.joinpath(*waiting.pop().split(".")[1:]).with_suffix(".py")
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gfla"):
+                waiting += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+    return sorted(found)
 
 
 def place(device: str = "cpu") -> Path:
@@ -117,7 +131,7 @@ def _entry(known: dict[str, dict], settings: dict[str, Any], device: str) -> dic
     entry |= {"results": {}, "settings": settings, "rows": rows}
     found = bench_targets.verdicts({device: entry})
     entry["results"] = {
-        one.target.words: one.measured
+        one.target.name: one.measured
         for one in found
         if one.measured is not None and one.target.device == device
     }
@@ -177,6 +191,7 @@ def main(args: argparse.Namespace) -> int:
     effort = Effort(args.turns, args.seconds, args.threads, args.memory)._replace(**quick)
     entry = run(rows, effort, device, args.record, args.fresh, sys.stderr.isatty())
     ledger.describe(entry)
-    print(f"\n{bench_targets.rows_table(entry)}\n{bench_targets.memory_table(entry)}")
-    print(bench_targets.targets_table({device: entry}))
+    for table in ("rows", "memory", "shares", "images"):
+        print(f"\n{getattr(bench_targets, f'{table}_table')(entry)}", end="")
+    print(f"\n{bench_targets.targets_table({device: entry})}")
     return 0

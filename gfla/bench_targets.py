@@ -17,6 +17,7 @@ FLAT = (64, 128, 256, 512)  # sides over which the time per pixel is to stay
 class Target(NamedTuple):
     """One thing that was wanted."""
 
+    name: str  # of its number in the ledger
     words: str
     needed: float
     least: bool  # whether more is better
@@ -124,33 +125,37 @@ def _milliseconds(entry: Entry) -> float | None:
 
 _N5 = "local attention, forward + backward, C=128, 64×64, n=5, B=4"
 _N3 = "local attention, forward + backward, C=256, 32×32, n=3, B=8"
+_FLAT = "local attention, forward, C=64, n=3, B=1: time per pixel, sides 64 to 512, most / least"
+_COPY = "ours / (its convolutions + a copy of f_s and f_attn)"
+_STEP = _times("step-small", "step", OURS)
 TARGETS = (
-    Target(f"{_N5}: literal / ours", 3.6, True, _times("operator-n5", "both")),
-    Target("the same, memory: literal / ours", 6, True, lambda e: less_memory(e, "memory-n5")),
-    Target("the same, time: ours / its convolutions alone", 1.25, False, _floors("operator-n5")),
-    Target(f"{_N3}: literal / ours", 2.3, True, _times("operator-n3", "both")),
-    Target("the same, time: ours / its convolutions alone", 1.5, False, _floors("operator-n3")),
-    Target("local attention, forward, C=64, n=3, B=1: time per pixel at sides 64 to 512,"
-           " largest / smallest", 1.25, False, unevenness),
-    Target("`fashion` generator, 256×256, forward: literal / ours", 1.5, True,
+    Target("n5", f"{_N5}: literal / ours", 3.6, True, _times("operator-n5", "both")),
+    Target("n5, memory", "the same, memory: literal / ours", 6, True,
+           lambda e: less_memory(e, "memory-n5")),
+    Target("n5, floor", "the same: ours / its convolutions alone", 1.25, False,
+           _floors("operator-n5")),
+    Target("n3", f"{_N3}: literal / ours", 2.3, True, _times("operator-n3", "both")),
+    Target("n3, floor", "the same: ours / its convolutions alone", 1.5, False,
+           _floors("operator-n3")),
+    Target("flat", _FLAT, 1.25, False, unevenness),
+    Target("fashion, forward", "`fashion` generator, 256×256, forward: literal / ours", 1.5, True,
            _times("fashion", "inference", OURS)),
-    Target("`fashion` generator, 256×256, forward + backward: literal / ours", 1.5, True,
-           _times("fashion", "both", OURS)),
-    Target("`small`, a training step: literal / ours", 1.5, True,
-           _times("step-small", "step", OURS)),
-    Target("a new pose of a known person, 128×128, all pictures", 120, False, _milliseconds,
-           unit=" ms"),
-    Target("`import gfla`, beyond `import torch`", 0.5, False,
+    Target("fashion, both", "`fashion` generator, 256×256, forward + backward: literal / ours",
+           1.5, True, _times("fashion", "both", OURS)),
+    Target("step", "`small`, a training step: literal / ours", 1.5, True, _STEP),
+    Target("pose", "a new pose of a known person, 128×128, all pictures", 120, False,
+           _milliseconds, unit=" ms"),
+    Target("import", "`import gfla`, beyond `import torch`", 0.5, False,
            lambda e: start_seconds(e, "import gfla"), unit=" s"),
-    Target("`python -m gfla --help`, beyond `import torch`", 1.5, False,
+    Target("help", "`python -m gfla --help`, beyond `import torch`", 1.5, False,
            lambda e: start_seconds(e, "--help"), unit=" s"),
-    Target(f"GPU: {_N5}: literal / ours", 6, True, _times("operator-n5", "both"), "cuda"),
-    Target("GPU: the same: ours / (its convolutions + a copy of f_s and f_attn)", 2, False,
-           _floors("operator-n5"), "cuda"),
-    Target(f"GPU: {_N3}: literal / ours", 6, True, _times("operator-n3", "both"), "cuda"),
-    Target("GPU: the same: ours / (its convolutions + a copy of f_s and f_attn)", 2, False,
-           _floors("operator-n3"), "cuda"),
-    Target("GPU: `fashion`, a training step: literal float32 / ours", 3, True,
+    Target("GPU, n5", f"GPU: {_N5}: literal / ours", 6, True, _times("operator-n5", "both"),
+           "cuda"),
+    Target("GPU, n5, floor", f"GPU: the same: {_COPY}", 2, False, _floors("operator-n5"), "cuda"),
+    Target("GPU, n3", f"GPU: {_N3}: literal / ours", 6, True, _times("operator-n3", "both"),
+           "cuda"),
+    Target("GPU, n3, floor", f"GPU: the same: {_COPY}", 2, False, _floors("operator-n3"), "cuda"),
+    Target("GPU, step", "GPU: `fashion`, a training step: literal float32 / ours", 3, True,
            _times("step-fashion", "step", OURS), "cuda"),
 )  # fmt: skip
 
@@ -255,4 +260,18 @@ def memory_table(entry: Entry) -> str:
             literal = f"{found[LITERAL]:.0f}" if LITERAL in found else "not measured: too large"
             times = less_memory(entry, one["row"])
             lines.append([one["row"], literal, f"{ours:.0f}", f"{times:.1f}" if times else "–"])
+    return ledger.table(lines)
+
+
+def shares_table(entry: Entry) -> str:
+    """Where the time goes, forward and backward together, in per cent by groups of operators."""
+    found = [one for one in entry.get("rows", ()) if "shares" in one]
+    if not found:
+        return ""
+    groups = list(next(iter(found[0]["shares"].values())))
+    lines = [["row", "form", *(f"{group} [%]" for group in groups)]]
+    for one in found:
+        for form, shares in one["shares"].items():
+            numbers = [f"{100 * shares.get(group, 0.0):.0f}" for group in groups]
+            lines.append([one["row"], form, *numbers])
     return ledger.table(lines)

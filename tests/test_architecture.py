@@ -19,7 +19,7 @@ ROOMS = {
 }
 FLOORS = [
     ["types", "fields", "storage", "bytes8", "presets", "config", "inputs"],
-    ["taps", "sampling", "kernels", "kernel_operators", "kernel_sources"],
+    ["taps", "patchless", "sampling", "kernels", "kernel_operators", "kernel_sources"],
     ["spectral", "blocks", "attention"],
     ["flow", "renderer", "discriminator", "two_sources", "view_codes"],
     ["views", "model", "animation", "passes", "extraction", "encoder", "features", "losses"],

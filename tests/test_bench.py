@@ -1,0 +1,192 @@
+"""The benchmark records row by row, goes on where it stopped, and judges by what it recorded."""
+
+import re
+
+import pytest
+
+from gfla import bench, bench_figures, bench_kinds, bench_rows, bench_targets, cli, storage
+from gfla.bench_kinds import Effort
+from gfla.bench_rows import Row
+
+BRIEF = Effort(turns=1, seconds=0.0, threads=1)
+SIZE = {"channels": 4, "side": 8, "n": 3, "batch": 1, "hidden": 8}
+OPERATOR = Row("operator-quick", "operator", "operator", SIZE)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def timed(literal, ours, floor=(), part="both"):
+    forms = {"literal": literal, "fast": ours, "convolutions": floor}
+    return {form: {part: list(values)} for form, values in forms.items() if values}
+
+
+def made(*rows):
+    return {"run": "bench-cpu", "rows": [{"group": "operator", "given": {}, **row} for row in rows]}
+
+
+def test_rows_have_names_of_their_own_and_kinds_that_are_there():
+    for rows in (bench_rows.rows(), bench_rows.rows(quick=True)):
+        assert len({row.name for row in rows}) == len(rows)
+        assert {row.kind for row in rows} <= set(bench_kinds.KINDS)
+
+
+def test_a_recorded_row_is_kept_until_something_changes(home, monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        bench_rows, "measure", lambda row, *_: measured.append(row.name) or {"memory": {}}
+    )
+    rows = [OPERATOR, OPERATOR._replace(name="b")]
+    bench.run(rows[:1], BRIEF, record=True, progress=False)
+    entry = bench.run(rows, BRIEF, record=True, progress=False)
+    assert measured == ["operator-quick", "b"]
+    assert [row["row"] for row in entry["rows"]] == measured
+    assert storage.read_json(bench.place())["rows"] == entry["rows"]
+    bench.run(rows, BRIEF._replace(turns=2), record=True, progress=False)
+    assert measured == ["operator-quick", "b"] * 2
+    bench.run(rows, BRIEF._replace(turns=2), record=True, fresh=True, progress=False)
+    assert len(measured) == 6
+
+
+def test_an_interrupted_run_keeps_what_it_has(home, monkeypatch):
+    def measure(row, *_):
+        if row.name == "b":
+            raise KeyboardInterrupt
+        return {"memory": {}}
+
+    monkeypatch.setattr(bench_rows, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run([OPERATOR, OPERATOR._replace(name="b")], BRIEF, record=True, progress=False)
+    assert [row["row"] for row in bench_targets.recorded()["rows"]] == ["operator-quick"]
+
+
+def test_a_digest_follows_the_code_that_is_measured():
+    files = [path.name for path in bench._code(("sampling",))]
+    assert "sampling.py" in files
+    assert "types.py" in files  # imported by it
+    assert "train.py" not in files
+    assert "renderer.py" in [path.name for path in bench._code(("model",))]
+
+
+def test_a_row_is_measured_and_a_wrong_result_stops_the_run(monkeypatch):
+    found = bench_rows.measure(OPERATOR, BRIEF)
+    assert found["apart"]["fast"] < 1e-5
+    assert set(found["times"]) == {"literal", "fast", "convolutions"}
+    assert set(found["times"]["fast"]) == {"forward", "backward", "both"}
+    monkeypatch.setattr(bench_kinds.rivals, "apart", lambda forms: {"fast": 0.5})
+    with pytest.raises(bench_kinds.Disagreement, match="fast and literal differ by 0.5"):
+        bench_rows.measure(OPERATOR, BRIEF)
+
+
+def test_what_would_need_too_much_memory_is_left_out():
+    found = bench_rows.measure(OPERATOR, BRIEF._replace(gib=0.0))
+    assert set(found["times"]) == {"fast", "convolutions"}
+    entry = made({"row": "operator-quick", **found})
+    assert "| –" in bench_targets.rows_table(entry)
+
+
+def test_a_row_for_another_device_says_so(home):
+    row = OPERATOR._replace(device="cuda")
+    entry = bench.run([row], BRIEF, progress=False)
+    assert entry["rows"][0]["not measured"] == "not measured: it needs a CUDA device, this is cpu"
+    assert "it needs a CUDA device" in bench_targets.rows_table(entry)
+
+
+def test_memory_is_asked_of_processes_of_their_own():
+    size = {"channels": 64, "side": 32, "n": 5, "batch": 1}
+    found = bench_rows.measure(Row("m", "memory", "memory", size), BRIEF)["memory"]
+    assert found["literal"] > 2 * found["fast"] > 0
+
+
+def test_ratios_are_taken_turn_by_turn():
+    times = timed([4.0, 8.0, 30.0], [1.0, 4.0, 10.0], [0.5, 4.0, 8.0])
+    entry = made({"row": "operator-n5", "times": times})
+    assert bench_targets.over(entry, "operator-n5", "literal", "fast", "both") == (2.5, 3.0, 3.5)
+    assert bench_targets.over(entry, "operator-n5", "fast", "floor", "both")[1] == 1.25
+    assert bench_targets.over(entry, "operator-n5", "triton", "fast", "both") is None
+    assert bench_targets.over(entry, "operator-n3", "literal", "fast", "both") is None
+
+
+def test_the_floor_of_a_gpu_is_convolutions_and_copy():
+    times = timed([8.0], [4.0], [1.0]) | {"triton": {"both": [3.0]}, "copy": {"both": [1.0]}}
+    entry = made({"row": "operator-n5", "times": times})
+    assert bench_targets.best(entry) == "triton"
+    found = {one.target.name: one for one in bench_targets.verdicts({"cuda": entry})}
+    assert found["GPU, n5, floor"].measured == 1.5
+    assert found["GPU, n5, floor"].met
+    assert found["n5, floor"].met is None
+
+
+def test_targets_are_met_missed_or_not_measured():
+    entry = made(
+        {"row": "operator-n5", "times": timed([4.0], [1.0], [0.5])},
+        {"row": "memory-n5", "memory": {"literal": 60.0, "fast": 12.0}},
+        *({"row": f"side-{side}", "times": timed([9.0], [side**2 * (1 + 0.3 * (side == 512))],
+           part="inference")} for side in bench_targets.FLAT),
+    )  # fmt: skip
+    found = bench_targets.verdicts({"cpu": entry})
+    assert [one.met for one in found[:3]] == [True, False, False]
+    assert found[5].measured == pytest.approx(1.3)
+    assert found[6].met is None
+    table = bench_targets.targets_table({"cpu": entry})
+    assert "not measured: no CUDA device here" in table
+    assert re.search(r"literal / ours +\| ≥ 3.6× +\| 4× +\| yes", table)
+
+
+def test_a_record_names_the_machine_and_holds_what_was_found(home):
+    entry = bench.run([OPERATOR], BRIEF, record=True, progress=False)
+    assert entry["device"].endswith("cpu, 1 threads")
+    assert {"commit", "date", "versions", "settings", "results"} <= set(entry)
+    assert {"digest", "commit", "date", "times"} <= set(entry["rows"][0])
+    assert bench_targets.recorded("cuda") == {}
+
+
+def test_the_command(home, capsys):
+    assert cli.main(["bench", "--quick", "--only", "operator", "side", "--threads", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "recorded: run bench-cpu" in told
+    assert "operator-quick" in told
+    assert not bench.place().exists()
+    assert cli.main(["bench", "--list", "--only", "side-64"]) == 0
+    assert capsys.readouterr().out.count("side-") == 1
+    for words, reason in (
+        (["--only", "nothing"], "no row 'nothing': choose among"),
+        (["--quick", "--record"], "not to be recorded"),
+        (["--device", "cuda"], "not available"),
+    ):
+        assert cli.main(["bench", *words]) == 2
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("row", bench_rows.rows(quick=True), ids=lambda row: row.name)
+def test_every_kind_measures(row):
+    if row.kind in ("operator", "memory", "generator", "step"):
+        pytest.skip("measured by another test here or in test_rivals.py")
+    found = bench_rows.measure(row, BRIEF)
+    assert {"times", "memory", "shares"} & set(found)
+
+
+def test_figures_show_what_was_recorded():
+    times = timed([4.0, 4.0], [2.0, 2.0], [1.0, 1.0])
+    inference = timed([4.0], [2.0], [1.0], part="inference")
+    shares = {"literal": {"convolutions": 0.5, "gathers": 0.5}, "fast": {"convolutions": 1.0}}
+    entry = made(
+        {"row": "operator-n5", "given": {"n": 5}, "times": times},
+        {"row": "where-n5", "shares": shares},
+        {"row": "side-64", "group": "side", "given": {"side": 64}, "times": inference},
+        {"row": "n-3", "group": "n", "given": {"n": 3}, "times": times},
+        {"row": "memory-3", "memory": {"literal": 90.0, "fast": 20.0}},
+        {"row": "step-small", "times": {"literal": {"step": [3.0]}, "ours": {"step": [2.0]}}},
+    )
+    left, middle, right = bench_figures.growth(entry).axes
+    assert left.lines[0].get_ydata()[0] == pytest.approx(4e9 / 64**2)
+    assert middle.lines[1].get_ydata().tolist() == [2000.0]
+    assert right.lines[0].get_ydata().tolist() == [90.0]
+    widths = [bar.get_width() for bar in bench_figures.where(entry, ["where-n5"]).axes[0].patches]
+    assert sum(widths) == pytest.approx(1.0 + 0.5)
+    floor = [bar.get_width() for bar in bench_figures.against_floor(entry).axes[0].patches]
+    assert floor == [4.0, 2.0]
+    assert [bar.get_width() for bar in bench_figures.whole(entry).axes[0].patches] == [1.5]
