@@ -16,13 +16,13 @@ import json
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 
-from gfla import __version__, pictures, pose_drawing, storage, viz
+from gfla import __version__, pictures, pose_drawing, storage
 from gfla.data.framing import FILL, OUTSIDE
 from gfla.data.photographs import Photograph, open_photograph
 from gfla.data.pose_repairs import REPAIRS
@@ -30,6 +30,9 @@ from gfla.data.posing import Pose
 from gfla.origins import Origin, origin
 from gfla.pose_inputs import Asked, Told, pose_for
 from gfla.repainting import FRAMES, Repainted, in_place, repaint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LINE = 110  # letters of a line below a sheet
 
@@ -92,6 +95,8 @@ def main(args: argparse.Namespace) -> None:
     record["picture"] = {"width": result.width, "height": result.height}
     if args.sheet:
         sheet = out.with_name(f"{out.stem}-sheet.png")
+        from gfla import viz  # brings Matplotlib along, which a picture alone does not need
+
         figure = _sheet(made, record["caption"])
         storage.atomic_write(sheet, viz.image_bytes(figure))
         record["sheet"] = sheet.name
@@ -254,8 +259,10 @@ def _png(picture: Image.Image, record: dict[str, Any]) -> bytes:
     return stream.getvalue()
 
 
-def _sheet(made: Repainted, caption: str) -> viz.Figure:
+def _sheet(made: Repainted, caption: str) -> Figure:
     """Source, both poses, flow, mask and result in a row, the caption below."""
+    from gfla import viz
+
     size, output = made.box.size, made.output
     zoom = max(1, 256 // max(size))
     cells = {

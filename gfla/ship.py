@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gfla import checkpoint, encoder, journal, ledger, measure, metrics, pretrain, storage, viz
+from gfla import checkpoint, encoder, journal, ledger, measure, metrics, pretrain, storage
 from gfla.config import Config, from_dict
 from gfla.data.body import PARTS
 from gfla.model import GFLA
@@ -137,6 +137,8 @@ def ship_model(run: str | Path, pairs: int = 512, name: str = "people") -> dict[
 @torch.no_grad()
 def picture(model: GFLA, path: str | Path, count: int = 4) -> None:
     """Draw the README's picture: the first `count` of the people that measuring begins with."""
+    from gfla import viz  # brings Matplotlib along, which weights alone do not need
+
     batch = next(measure.held_out(16, model.size))
     output = model(batch["source"], batch["source_pose"], batch["target_pose"])
     figure = viz.strip(batch, output, indices=range(count))
