@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfla.blocks import initialise
+from gfla.patchless import Prepared, prepare
 from gfla.sampling import local_attention, warp
 from gfla.types import Features, Flow, Mask
 
@@ -46,6 +47,10 @@ class _Way(nn.Module):
     def begin(self, mask_start: float) -> None:
         """Set what shall not begin like every other convolution."""
 
+    def prepare(self, source_features: Features) -> Features | Prepared:
+        """What `join` may be given for the source where one source serves many targets."""
+        return source_features
+
 
 class _Guided(_Way):
     """What the two ways with a flow share: F's mask weighs what was read against the target.
@@ -56,7 +61,11 @@ class _Guided(_Way):
     guided = True
 
     def join(
-        self, source_features: Features, target_features: Features, flow: Flow, mask: Mask
+        self,
+        source_features: Features | Prepared,
+        target_features: Features,
+        flow: Flow,
+        mask: Mask,
     ) -> Joined:
         """Take from the source where `flow` says, as much as `mask` says."""
         attended, weights = self(source_features, target_features, flow)
@@ -81,7 +90,8 @@ class LocalAttention(_Guided):
 
     Shapes:
         source_features (B, C, H, W), target_features (B, C, h, w), flow (B, 2, h, w) in pixels ->
-        attended (B, C, h, w), weights (B, n^2, h, w).
+        attended (B, C, h, w), weights (B, n^2, h, w). For the source may stand what `prepare` made
+        of it, once for many targets.
 
     Raises:
         ValueError: channels, n or hidden below 1; when called, as `gfla.sampling.local_attention`.
@@ -110,7 +120,13 @@ class LocalAttention(_Guided):
             nn.Conv2d(hidden, n * n, 1),
         )
 
-    def forward(self, source_features: Features, target_features: Features, flow: Flow) -> Attended:
+    def prepare(self, source_features: Features) -> Prepared:
+        """What depends on the source alone, as long as the weights stay: its convolution."""
+        return prepare(source_features, self.kernel_net[0].weight.chunk(2, 1)[1])
+
+    def forward(
+        self, source_features: Features | Prepared, target_features: Features, flow: Flow
+    ) -> Attended:
         first, _, last = self.kernel_net
         layers = first.weight, first.bias, last.weight, last.bias
         return Attended(

@@ -26,6 +26,7 @@ from gfla.attention import GlobalAttention
 from gfla.data import keypoints, posing, stances
 from gfla.data.posing import Pose
 from gfla.model import GFLA
+from gfla.patchless import Prepared
 from gfla.sources import Source, own, sources
 from gfla.types import Output
 
@@ -76,7 +77,8 @@ class Frame(NamedTuple):
 class Painter:
     """A model and a source, ready to be asked for one pose after the other.
 
-    The source's heat map and its features f_s, which no target pose changes, are computed here;
+    The source's heat map, its features f_s and their convolution inside the local attention, which
+    no target pose changes, are computed here;
     `paint` runs F, the target's encoder, attention and decoder, on the very modules of the model.
 
     Args:
@@ -183,23 +185,26 @@ def _computing_with(threads: int) -> Iterator[None]:
 
 
 class _Kept(nn.Module):
-    """Stands where a block of the source's encoder stood, and gives what that gave."""
+    """Stands where a block of the source's encoder stood, and gives what the attention wants."""
 
-    def __init__(self, features: Tensor) -> None:
+    def __init__(self, known: Tensor | Prepared) -> None:
         super().__init__()
-        self.features = features
+        self.known = known
 
-    def forward(self, _: Tensor) -> Tensor:
-        return self.features
+    def forward(self, _: Any) -> Tensor | Prepared:
+        return self.known
 
 
 @torch.no_grad()
 def _settled(model: GFLA, source: Tensor, source_pose: Tensor) -> GFLA:
-    """A model of the same modules, except that its source encoder has already run."""
-    kept = {}
+    """A model of the same modules, except that what the source alone decides is already there."""
+    kept, ways = {}, model.renderer.attention
 
     def keep(level: str) -> Callable[..., None]:
-        return lambda module, given, features: kept.__setitem__(level, _Kept(features))
+        def hook(module: nn.Module, given: tuple, features: Tensor) -> None:
+            kept[level] = _Kept(ways[level].prepare(features) if level in ways else features)
+
+        return hook
 
     blocks = model.renderer.source_encoder
     hooks = [block.register_forward_hook(keep(level)) for level, block in blocks.items()]

@@ -5,10 +5,11 @@ level, from target to source. Pixel centres lie at integers, so target pixel l r
 l + w(l). Beyond the border the nearest edge pixel is read. Source and flow may differ in size: a
 position is counted on the flow's grid, never rescaled, and clamped to the source.
 
-Everything here is one operation, a weighted sum of integer taps (`gfla.taps.gather`), with different taps
-and weights. Taps come from floor, so that where a coordinate is an exact integer the derivative
-is the right-hand one, as in the original's kernels (docs/spec.md 2.1). `grid_sample` takes either
-side there, because its normalised grid rounds; a zero flow is such a place everywhere.
+Everything here is one operation, a weighted sum of integer taps (`gfla.taps`), with different
+taps and weights. Taps come from floor, so that where a coordinate is an exact integer the
+derivative is the right-hand one, as in the original's kernels (docs/spec.md 2.1). `grid_sample`
+takes either side there, because its normalised grid rounds; a zero flow is such a place
+everywhere. On a CUDA device the same is done by fused kernels (`gfla.kernels`).
 """
 
 import os
@@ -17,13 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gfla.taps import Cell, bilinear, channels_last, gather, locate, outer, precise, spread
+from gfla import kernels, patchless
+from gfla.patchless import Prepared
+from gfla.taps import Cell, bilinear, gather, locate, outer, precise
 from gfla.types import Features, Flow
 
 BACKENDS = ("auto", "reference", "fast", "triton")
 
 
-def warp(features: Features, flow: Flow) -> Features:
+def warp(features: Features, flow: Flow, backend: str = "auto") -> Features:
     r"""Read the features bilinearly where the flow points, clamped at the border.
 
     With (x, y) = l + w(l), x' = floor(x), y' = floor(y), a = x - x' and b = y - y':
@@ -36,12 +39,14 @@ def warp(features: Features, flow: Flow) -> Features:
     Args:
         features: f, (B, C, H, W), any range, any floating type.
         flow: w, (B, 2, h, w), pixels, target to source; finite.
+        backend: as in `local_attention`; "reference" and "fast" are the same here.
 
     Returns:
         (B, C, h, w), of the features' type. Positions and weights are at least float32.
 
     Raises:
         TypeError, ValueError: wrong type or shape, or (not while compiling) a flow not finite.
+        RuntimeError: a backend that is not there, with the reason.
 
     Departs from the paper in writing floor + 1 for its ceil, whose weights vanish where a
     coordinate is an exact integer (docs/spec.md 1b).
@@ -53,11 +58,15 @@ def warp(features: Features, flow: Flow) -> Features:
     """
     check_flow(flow)
     _check_features(features, flow)
+    if _choose(backend, features, flow) == "triton":
+        return kernels.warp(features, flow)
     cell = locate(flow, features, reach=1)
     return gather(features, cell, 0, bilinear(cell))
 
 
-def gaussian_warp(features: Features, flow: Flow, size: int = 4, sigma: float = 2.0) -> Features:
+def gaussian_warp(
+    features: Features, flow: Flow, size: int = 4, sigma: float = 2.0, backend: str = "auto"
+) -> Features:
     r"""Read a normalised Gaussian neighbourhood of size x size taps where the flow points.
 
     With floor and fractions as in `warp`, and taps i, j from 1 - size/2 to size/2:
@@ -73,12 +82,14 @@ def gaussian_warp(features: Features, flow: Flow, size: int = 4, sigma: float = 
         flow: w, (B, 2, h, w), pixels, target to source; finite.
         size: side of the neighbourhood, even.
         sigma: standard deviation in pixels.
+        backend: as in `local_attention`; "reference" and "fast" are the same here.
 
     Returns:
         (B, C, h, w), of the features' type.
 
     Raises:
         TypeError, ValueError: as `warp`; also an odd size or a sigma that is not positive.
+        RuntimeError: as `warp`.
 
     The paper says only "warped"; the original uses this form in the sampling correctness loss
     (docs/spec.md 2.3 and 11). Its guard against a zero denominator has no counterpart here: a
@@ -96,6 +107,8 @@ def gaussian_warp(features: Features, flow: Flow, size: int = 4, sigma: float = 
         raise ValueError(f"size must be an even whole number, 2 or more, got {size!r}")
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, in pixels, got {sigma!r}")
+    if _choose(backend, features, flow) == "triton":
+        return kernels.gaussian_warp(features, flow, size, sigma)
     cell = locate(flow, features, reach=size)
     taps = torch.arange(1 - size // 2, size // 2 + 1, device=flow.device)
     x = (-((taps - cell.ax[..., None]) ** 2) / (2 * sigma**2)).softmax(-1)  # (B, h, w, size)
@@ -142,7 +155,7 @@ def extract_patches(features: Features, flow: Flow, n: int) -> Features:
 
 
 def local_attention(
-    source_features: Features,
+    source_features: Features | Prepared,
     target_features: Features,
     flow: Flow,
     weight1: Tensor,
@@ -157,19 +170,22 @@ def local_attention(
         k_l = M(N_n(f_s, l + w(l)), N_n(f_t, l)),   M = softmax . conv 1x1 . leaky 0.1 . conv n x n
         f_attn(l) = P(k_l * N_n(f_s, l + w(l))) = 1/n^2 sum_i k_l(i) f_s(l + w(l) + o_i)
 
-    "reference" does exactly that, patches and all. "fast", the default, gives the same values and
-    gradients without a patch: the first convolution commutes with the warp, and the sum over n^2
-    bilinear taps is one over (n+1)^2 integer taps, since a patch has one fraction.
+    "reference" does exactly that, patches and all. "fast" gives the same values and gradients
+    without a patch (`gfla.patchless`): the first convolution commutes with the warp, and the sum
+    over n^2 bilinear taps is one over (n+1)^2 integer taps, since a patch has one fraction.
+    "triton" is that with fused kernels.
 
     Args:
-        source_features: f_s, (B, C, H, W).
+        source_features: f_s, (B, C, H, W); or what `gfla.patchless.prepare` made of it and of the
+            second half of weight1, so that one source serves many targets.
         target_features: f_t, (B, C, h, w).
         flow: w, (B, 2, h, w), pixels, target to source; finite.
         weight1, bias1: M's first layer, (hidden, 2 C, n, n), target half first, and (hidden,).
         weight2, bias2: M's second layer, (n^2, hidden, 1, 1) and (n^2,).
         n: side of the patch, 1 or more, odd or even.
         backend: "auto", "reference", "fast" or "triton". The environment variable GFLA_BACKEND
-            says what "auto" means (else "fast"); a backend named here is taken as it is.
+            says what "auto" means; without it "triton" on a CUDA device where the kernels run
+            (`gfla.kernels.available`), else "fast". A backend named here is taken as it is.
 
     Returns:
         attended (B, C, h, w), of the source's type, and the kernels k (B, n^2, h, w), at least
@@ -189,16 +205,20 @@ def local_attention(
     tensor([[[[ 3.,  9., 15.]]]])
     """
     check_flow(flow)
-    _check_features(source_features, flow, "source_features")
+    known = source_features
+    known = known if isinstance(known, Prepared) else Prepared(known, None)
+    _check_features(known.features, flow, "source_features")
     _check_features(target_features, flow, "target_features")
     _check_side(n)
-    _check_attention(source_features, target_features, flow, (weight1, bias1, weight2, bias2), n)
-    form = _FORMS[_choose(backend)]
-    return form(source_features, target_features, flow, weight1, bias1, weight2, bias2, n)
+    layers = weight1, bias1, weight2, bias2
+    _check_attention(known, target_features, flow, layers, n)
+    form = _FORMS[_choose(backend, known.features, flow)]
+    return form(known, target_features, flow, layers, n)
 
 
-def _attention_reference(source, target, flow, weight1, bias1, weight2, bias2, n):
+def _attention_reference(known, target, flow, layers, n):
     """The literal form: docs/spec.md 2.4, line by line."""
+    source, (weight1, bias1, weight2, bias2) = known.features, layers
     patches = extract_patches(source, flow, n)  # (B, C, n h, n w)
     still = extract_patches(target, torch.zeros_like(flow), n)  # (B, C, n h, n w)
     hidden = F.conv2d(torch.cat((still, patches), 1), weight1, bias1, stride=n)  # (B, hidden, h, w)
@@ -208,34 +228,23 @@ def _attention_reference(source, target, flow, weight1, bias1, weight2, bias2, n
     return F.avg_pool2d(kernel * patches, n).to(source.dtype), weights  # (B, C, h, w)
 
 
-def _attention_fast(source, target, flow, weight1, bias1, weight2, bias2, n):
-    """The patch-free form: convolve, then warp; spread the kernel, then gather."""
-    low, high = n // 2, n - 1 - n // 2  # how far a patch reaches back and on
-    cell = locate(flow, source, reach=n)
-    # one copy of either, and every convolution and gather below reads it as it lies
-    source, target = channels_last(source), channels_last(target)
-    weight_t, weight_s = weight1.chunk(2, 1)
-
-    # The source half of the first layer, on every position where some tap is inside the image:
-    # from -high to H-1+low. Beyond, all taps are equal along that axis, so clamping is exact.
-    wide = F.pad(source, (n - 1,) * 4, mode="replicate")
-    convolved = F.conv2d(wide, weight_s)  # (B, hidden, H + n - 1, W + n - 1)
-    there = cell._replace(left=cell.left + high, top=cell.top + high)
-    here = F.pad(target, (low, high, low, high), mode="replicate")
-    hidden = F.conv2d(here, weight_t, bias1)  # (B, hidden, h, w)
-    hidden += gather(convolved, there, 0, bilinear(cell))
-
-    hidden = F.leaky_relu_(hidden, 0.1).permute(0, 2, 3, 1)
-    logits = F.linear(hidden, weight2.flatten(1), bias2)  # (B, h, w, n n)
-    weights = logits.to(cell.ax.dtype).softmax(-1)
-    taps = spread(weights.unflatten(-1, (n, n)) / n**2, cell)  # (B, h, w, n+1, n+1)
-    return gather(source, cell, -low, taps), weights.permute(0, 3, 1, 2)
+def _attention_fast(known, *rest):
+    return patchless.attend(known, *rest, patchless.STOCK)
 
 
-_FORMS = {"reference": _attention_reference, "fast": _attention_fast}
+def _attention_fused(known, *rest):
+    return patchless.attend(known, *rest, patchless.FUSED)
 
 
-def _choose(backend: str) -> str:
+_FORMS = {
+    "reference": _attention_reference,
+    "fast": _attention_fast,
+    "triton": _attention_fused,
+}
+
+
+def _choose(backend: str, *tensors: Tensor) -> str:
+    """The backend that runs for these tensors; "auto" says what is best and never fails."""
     if backend == "auto":
         backend = os.environ.get("GFLA_BACKEND") or "auto"
     if backend not in BACKENDS:
@@ -243,12 +252,16 @@ def _choose(backend: str) -> str:
             f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}"
             " (argument backend, or environment variable GFLA_BACKEND)"
         )
-    if backend == "triton":
+    device = tensors[0].device
+    if backend == "auto":
+        fits = device.type == "cuda" and all(v.dtype in kernels.TYPES for v in tensors)
+        return "triton" if fits and kernels.available(device).ok else "fast"
+    if backend == "triton" and not (there := kernels.available(device)).ok:
         raise RuntimeError(
-            "backend 'triton' is not there: its kernels are not built yet; use 'auto', 'fast' or"
+            f"backend 'triton' is not there: {there.reason}; use 'auto', 'fast' or"
             " 'reference' (argument backend, or environment variable GFLA_BACKEND)"
         )
-    return "fast" if backend == "auto" else backend
+    return backend
 
 
 def check_flow(flow: Flow) -> None:
@@ -294,9 +307,10 @@ def _check_side(n: int) -> None:
         raise ValueError(f"n, the side of a patch, must be 1 or more, got {n}")
 
 
-def _check_attention(source, target, flow, layers, n):
+def _check_attention(known, target, flow, layers, n):
     """Refuse features and layers that do not fit together."""
-    B, C = source.shape[:2]
+    source, convolved = known
+    B, C, H, W = source.shape
     if target.shape != (B, C, *flow.shape[-2:]):
         raise ValueError(
             "target_features must have the source's channels and the flow's size,"
@@ -309,6 +323,11 @@ def _check_attention(source, target, flow, layers, n):
             raise ValueError(
                 f"{name} must be {shape} for {C} channels and n = {n}, got {tuple(layer.shape)}"
             )
+    if convolved is not None and convolved.shape != (B, hidden, H + n - 1, W + n - 1):
+        raise ValueError(
+            f"a source prepared for these layers has convolved {(B, hidden, H + n - 1, W + n - 1)},"
+            f" got {tuple(convolved.shape)}: prepare it with this module's weights"
+        )
     types = {v.dtype for v in (source, target, *layers)}
     if len(types) > 1 and not torch.is_autocast_enabled(source.device.type):
         raise TypeError(

@@ -93,7 +93,7 @@ def gather(features: Features, cell: Cell, first: int, coefficients: Tensor) -> 
     rows = (cell.top[..., None] + steps).clamp(0, H - 1)  # (B, h, w, T)
     batch = torch.arange(B, dtype=torch.int32, device=features.device)
     rows = (rows + batch.view(-1, 1, 1, 1) * H) * W
-    index = (rows[..., :, None] + columns[..., None, :]).flatten(3)  # (B, h, w, T T)
+    index = (rows[..., :, None] + columns[..., None, :]).flatten(3).contiguous()  # (B, h, w, T T)
     bag = _bag if _plain(features) else _Bag.apply
     out = bag(features.to(dtype), coefficients.flatten(3).to(dtype), index)  # (B, C, h, w)
     return out.to(features.dtype)

@@ -5,15 +5,16 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from gfla import sampling
+from gfla import kernels, patchless, sampling
 from gfla.attention import BilinearSampling, Concatenation, GlobalAttention, LocalAttention
-from gfla.sampling import extract_patches, local_attention, warp
+from gfla.sampling import extract_patches, gaussian_warp, local_attention, warp
 
 KINDS = "small", "outside", "integer", "zero", "mixed"
 FORMS = "reference", "fast"
@@ -341,13 +342,105 @@ def test_the_backend_named_is_the_one_that_runs(forms_that_run, monkeypatch):
 
 
 def test_a_backend_that_is_not_there_says_why(monkeypatch):
-    with pytest.raises(RuntimeError, match=r"'triton' is not there: .*not built yet.*'fast'"):
-        attend("triton")
+    reason = "no device of the kind"
+    monkeypatch.setattr(kernels, "available", lambda device: kernels.Available(False, reason))
+    features, flow = torch.randn(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    calls = attend, partial(warp, features, flow), partial(gaussian_warp, features, flow)
+    for call in calls:
+        with pytest.raises(RuntimeError, match=rf"'triton' is not there: {reason}; .*'fast'"):
+            call(backend="triton")
+        call(backend="auto")
     with pytest.raises(ValueError, match="auto, reference, fast, triton, got 'cuda'"):
         attend("cuda")
     monkeypatch.setenv("GFLA_BACKEND", "slow")
     with pytest.raises(ValueError, match=r"got 'slow'.*GFLA_BACKEND"):
         attend()
+
+
+@pytest.mark.parametrize("sample", [warp, gaussian_warp])
+def test_warps_have_one_stock_form(sample):
+    features, flow = torch.randn(1, 2, 4, 5), torch.randn(1, 2, 4, 5)
+    forms = [sample(features, flow, backend=form) for form in ("auto", "reference", "fast")]
+    assert torch.equal(forms[0], forms[1]) and torch.equal(forms[0], forms[2])
+    with pytest.raises(ValueError, match="got 'cuda'"):
+        sample(features, flow, backend="cuda")
+
+
+# Layouts and strips
+
+LAST = torch.channels_last
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_memory_formats_change_nothing(n):
+    """Contiguous, channels-last or neither: values and gradients agree with the literal form."""
+    module = LocalAttention(3, n, hidden=4).double()
+    source, target = torch.randn(2, 2, 3, 7, 6, dtype=torch.float64).unbind()
+    flow = 3 * torch.randn(2, 2, 7, 6, dtype=torch.float64)
+    lie = {
+        "contiguous": lambda x: x.contiguous(),
+        "channels-last": lambda x: x.contiguous(memory_format=LAST),
+        "neither": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+        "every second": lambda x: x.repeat_interleave(2, 3)[..., ::2],
+    }
+
+    def run(form, of_inputs, of_layers, of_grad):
+        leaves = [lie[of_inputs](x).detach().requires_grad_() for x in (source, target, flow)]
+        layers = [lie[of_layers](v) if v.ndim == 4 else v for v in module.kernel_net.parameters()]
+        out = local_attention(*leaves, *layers, n, backend=form)
+        grads = [lie[of_grad](torch.ones_like(v) + v.detach()) for v in out]
+        return *out, *torch.autograd.grad(out, [*leaves, *module.parameters()], grads)
+
+    literal = run("reference", "contiguous", "contiguous", "contiguous")
+    for formats in (
+        ("contiguous", "channels-last", "contiguous"),
+        ("channels-last", "contiguous", "neither"),
+        ("neither", "neither", "channels-last"),
+        ("every second", "contiguous", "every second"),
+    ):
+        for ours, theirs in zip(run("fast", *formats), literal, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("strip", [1, 16, 40])
+def test_strips_are_the_whole(monkeypatch, n, strip):
+    """Without gradients a large picture is worked on some rows at a time."""
+    tensors = [
+        torch.randn(2, 3, 9, 5).double(),
+        torch.randn(2, 3, 7, 8).double(),
+        flow_of("mixed", 2, 2, 7, 8).double(),
+        *(v.detach() for v in layers(3, n, dtype=torch.float64)),
+    ]
+    whole = local_attention(*tensors, n)
+    monkeypatch.setattr(patchless, "STRIP", strip)
+    ran, spread = [], patchless.spread
+    monkeypatch.setattr(patchless, "spread", lambda *given: ran.append(1) or spread(*given))
+    for ours, theirs in zip(local_attention(*tensors, n), whole):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+        assert ours.is_contiguous(memory_format=LAST)
+    assert len(ran) == {1: 7, 16: 7, 40: 4}[strip]
+    ran.clear()
+    local_attention(tensors[0].requires_grad_(), *tensors[1:], n)
+    assert len(ran) == 1
+
+
+def test_a_prepared_source_serves_many_targets():
+    module = LocalAttention(4, 3, hidden=8)
+    source = torch.randn(2, 4, 9, 5)
+    known = module.prepare(source)
+    for _ in range(2):
+        target, flow = torch.randn(2, 4, 6, 7), 3 * torch.randn(2, 2, 6, 7)
+        for form in FORMS:
+            module.backend = form
+            expected = module(source, target, flow)
+            for ours, theirs in zip(module(known, target, flow), expected):
+                assert torch.equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"convolved \(2, 4, 11, 7\), got \(2, 8, 11, 7\)"):
+        LocalAttention(4, 3, hidden=4)(known, target, flow)
+    features = torch.randn(1, 4, 5, 6)
+    for way in BilinearSampling(), GlobalAttention(4), Concatenation(4):
+        assert way.prepare(features) is features
 
 
 # Errors
