@@ -1,0 +1,178 @@
+"""Kernels: under Triton's interpreter, ahead of time for several GPUs, on a GPU if there is one.
+
+Triton decides when it is first imported whether it interprets, and other tests may have imported
+it in this process. So each of the three has a process of its own.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gfla import kernels
+
+HERE = Path(__file__).parent
+CASES = HERE / "kernel_cases.py"
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed"
+)
+
+
+def run(folder, *command, **variables):
+    """Run Python in a process of its own; its report is the message of a failure."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("TRITON_INTERPRET", "GFLA_BACKEND")}
+    environment = kept | {"TRITON_CACHE_DIR": str(folder)} | variables
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True, text=True, env=environment, cwd=HERE.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+    return done.stdout
+
+
+def cases(folder, **variables):
+    return run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", CASES, **variables)
+
+
+@needs_triton
+def test_every_case_under_the_interpreter(tmp_path):
+    assert " passed" in cases(tmp_path, TRITON_INTERPRET="1")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_every_case_on_a_cuda_device(tmp_path):
+    assert " passed" in cases(tmp_path)
+
+
+# What is compiled here is what would be launched: the arguments come from the plan of the launch.
+AHEAD = """
+import torch
+from gfla import kernel_operators, kernel_sources
+
+kernels = kernel_sources.load()  # before Triton itself: the room must find it alone
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+NUMBERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
+FEATURES = "source", "out", "grad"
+
+
+def build(name, capability, dtype, n=0, size=0, margin=0, channels=128, **given):
+    source = torch.empty(2, channels, 64, 48, device="meta")
+    flow = torch.empty(2, 2, 64, 48, device="meta")
+    weights = torch.empty(2, n * n, 64, 48, device="meta") if n else None
+    hopper = capability >= 90
+    told = kernel_operators.plan(name, source, flow, weights, margin, size, 2.0, hopper) | given
+    kernel = kernels[name]
+    types, compiled_in = {}, {}
+    for argument in kernel.arg_names:
+        value = told.get(argument)
+        if argument.isupper() or value == 1 and isinstance(value, int):
+            types[argument], compiled_in[argument] = "constexpr", value
+        elif value is None:
+            types[argument] = NUMBERS[dtype if argument in FEATURES else torch.float32]
+        else:
+            types[argument] = "i32" if isinstance(value, int) else "fp32"
+    aligned = {
+        (k,): [["tt.divisibility", 16]]
+        for k, argument in enumerate(kernel.arg_names)
+        if types[argument] == "i32" and told[argument] % 16 == 0 or types[argument][0] == "*"
+    }
+    built = triton.compile(
+        ASTSource(kernel, types, compiled_in, aligned), target=GPUTarget("cuda", capability, 32)
+    )
+    assert len(built.asm["cubin"]) > 1000
+    return built.asm["ptx"]
+
+
+wide = build("gather", 80, torch.bfloat16, n=5)
+assert "ld.global.v4" in wide, "features are not read sixteen bytes at a time"
+build("gather", 90, torch.float32, n=3, WIDE=True)
+build("gather", 75, torch.float16, size=4)
+build("gather", 90, torch.float32, margin=2, channels=3)
+assert "add.f32" in build("scatter", 80, torch.bfloat16, n=5)
+assert "add.v4.f32" in build("scatter", 90, torch.float32, n=3)
+build("scatter", 75, torch.float16, size=4, WIDE=True)
+build("slopes", 80, torch.bfloat16, n=5, channels=512)
+build("slopes", 90, torch.float32, n=4)
+build("slopes", 75, torch.float16, margin=2)
+build("gaussian_slopes", 90, torch.bfloat16, size=4)
+print("built")
+"""
+
+
+@needs_triton
+def test_every_kernel_compiles_ahead_of_time(tmp_path):
+    assert run(tmp_path, "-c", AHEAD).strip() == "built"
+
+
+# Where they can run
+
+
+def test_a_device_that_will_not_do_is_told_with_the_reason(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    for device in "cpu", torch.device("cpu"):
+        ok, reason = kernels.available(device)
+        assert not ok and "CUDA device" in reason and "TRITON_INTERPRET=1" in reason
+    assert kernels.available("mps").reason == "the kernels run on a CUDA device, not on 'mps'"
+    assert "nonsense" in kernels.available("nonsense").reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert kernels.available("cuda") == (False, "there is no CUDA device 0") or needs_triton.args[0]
+    assert not kernels.available().ok
+
+
+@needs_triton
+def test_an_old_or_absent_device_is_told(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    assert "capability (6, 1)" in kernels.available("cuda").reason
+    assert kernels.available("cuda:1").reason == "there is no CUDA device 1"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    assert kernels.available("cuda") == kernels.available() == (True, "")
+
+
+def test_without_triton_the_reason_is_how_to_install_it(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "gfla[kernels]" in kernels.available("cpu").reason
+
+
+@needs_triton
+def test_the_interpreter_must_be_asked_for_before_triton_is_imported(tmp_path):
+    code = (
+        "import os, triton, torch\n"
+        "from gfla import kernels\n"
+        "assert not kernels.available('cpu').ok\n"
+        "os.environ['TRITON_INTERPRET'] = '1'\n"
+        "print(kernels.available('cpu').reason)"
+    )
+    assert run(tmp_path, "-c", code).startswith("Triton was imported before TRITON_INTERPRET=1")
+
+
+def test_a_call_that_cannot_run_says_why(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    f, flow = torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2, 2)
+    with pytest.raises(RuntimeError, match="cannot run: .* CUDA device, not on 'cpu'.*'fast'"):
+        kernels.warp(f, flow)
+    with pytest.raises(TypeError, match="flow must be float32.*float64.*'fast'"):
+        kernels.warp(f, flow.double())
+    with pytest.raises(ValueError, match="n\\^2.*\\(1, 5, 2, 2\\)"):
+        kernels.attend(f, flow, torch.ones(1, 5, 2, 2))
+    with pytest.raises(ValueError, match="size must be even .* got 3"):
+        kernels.gaussian_warp(f, flow, 3, 1.0)
+
+
+def test_asked_while_compiling_it_breaks_no_graph():
+    def piece(x):
+        return x * 2 if kernels.available(x.device).ok else x * 3
+
+    x = torch.ones(2)
+    compiled = torch.compile(piece, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x), piece(x))
