@@ -55,12 +55,11 @@ def scatter(
     Returns:
         (B, C, H, W), of the gradient's type.
     """
-    out = _like_scatter(grad, flow, weights, margin, size, sigma, rows, columns)
     grad, flow, weights = _channels_last(grad), _regular(flow), _regular(weights)
-    sums = torch.zeros_like(out, dtype=torch.float32)
+    sums = _empty((*grad.shape[:2], rows, columns), grad.device, torch.float32).zero_()
     told = plan("scatter", sums, flow, weights, margin, size, sigma)
     _launch("scatter", (grad, flow, grad if weights is None else weights, sums), told)
-    return sums.to(out.dtype)
+    return sums.to(grad.dtype)
 
 
 @torch.library.custom_op("gfla::slopes", mutates_args=())
@@ -89,18 +88,12 @@ def slopes(
 
 @gather.register_fake
 def _like_gather(source, flow, weights, margin, size, sigma):
-    shape = *source.shape[:2], *flow.shape[2:]
-    return torch.empty(
-        shape, dtype=source.dtype, device=source.device, memory_format=torch.channels_last
-    )
+    return _empty((*source.shape[:2], *flow.shape[2:]), source.device, source.dtype)
 
 
 @scatter.register_fake
 def _like_scatter(grad, flow, weights, margin, size, sigma, rows, columns):
-    shape = *grad.shape[:2], rows, columns
-    return torch.empty(
-        shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last
-    )
+    return _empty((*grad.shape[:2], rows, columns), grad.device, grad.dtype)
 
 
 @slopes.register_fake
@@ -132,6 +125,10 @@ def _no_backward(ctx, *grads):
 gather.register_autograd(_backward, setup_context=_remember)
 scatter.register_autograd(_no_backward)
 slopes.register_autograd(_no_backward)
+
+
+def _empty(shape, device, dtype) -> Tensor:
+    return torch.empty(shape, device=device, dtype=dtype, memory_format=torch.channels_last)
 
 
 def _channels_last(features: Tensor) -> Tensor:

@@ -58,9 +58,8 @@ available._dynamo_marked_constant = True
 
 
 def _obstacle(device: torch.device | str | None) -> str:
-    cuda = torch.cuda.is_available()
     try:
-        device = torch.device(device or ("cuda" if cuda else "cpu"))
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         return str(error)
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
@@ -73,12 +72,15 @@ def _obstacle(device: torch.device | str | None) -> str:
     triton = sys.modules.get("triton")
     if interpreted and triton and isinstance(triton.language.cdiv, triton.JITFunction):
         return "Triton was imported before TRITON_INTERPRET=1 was set in the environment"
-    if device.type == "cuda":
-        if not cuda or (device.index or 0) >= torch.cuda.device_count():
-            return f"there is no CUDA device {device.index or 0}"
-        found = torch.cuda.get_device_capability(device)
-        if found < OLDEST:
-            return f"the CUDA device is of compute capability {found}, and {OLDEST} is the least"
+    return _shortcoming(device) if device.type == "cuda" else ""
+
+
+def _shortcoming(device: torch.device) -> str:
+    if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+        return f"there is no CUDA device {device.index or 0}"
+    found = torch.cuda.get_device_capability(device)
+    if found < OLDEST:
+        return f"the CUDA device is of compute capability {found}, and {OLDEST} is the least"
     return ""
 
 
