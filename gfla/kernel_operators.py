@@ -34,7 +34,7 @@ def gather(
         (B, C, h, w), of the source's type.
     """
     out = _like_gather(source, flow, weights, margin, size, sigma)
-    source, flow, weights = _channels_last(source), _regular(flow), _regular(weights)
+    source, flow, weights = _channels_last(source), _regular(flow), _dense(weights)
     told = plan("gather", source, flow, weights, margin, size, sigma)
     _launch("gather", (source, flow, source if weights is None else weights, out), told)
     return out
@@ -55,7 +55,7 @@ def scatter(
     Returns:
         (B, C, H, W), of the gradient's type.
     """
-    grad, flow, weights = _channels_last(grad), _regular(flow), _regular(weights)
+    grad, flow, weights = _channels_last(grad), _regular(flow), _dense(weights)
     sums = _empty((*grad.shape[:2], rows, columns), grad.device, torch.float32).zero_()
     told = plan("scatter", sums, flow, weights, margin, size, sigma)
     _launch("scatter", (grad, flow, grad if weights is None else weights, sums), told)
@@ -74,11 +74,12 @@ def slopes(
         source, flow, weights, margin, size, sigma: as `gather`.
 
     Returns:
-        (B, 2, h, w) and (B, n^2, h, w), float32; the second empty where there are no weights.
+        (B, 2, h, w) and (B, n^2, h, w), float32; the second lies in memory as the weights do, and
+        is empty where there are none.
     """
     d_flow, d_weights = _like_slopes(grad, source, flow, weights, margin, size, sigma)
     grad, source = _channels_last(grad), _channels_last(source)
-    flow, weights = _regular(flow), _regular(weights)
+    flow, weights = _regular(flow), _dense(weights)
     name = "gaussian_slopes" if size else "slopes"
     told = plan(name, source, flow, weights, margin, size, sigma)
     held = source if weights is None else weights
@@ -98,7 +99,8 @@ def _like_scatter(grad, flow, weights, margin, size, sigma, rows, columns):
 
 @slopes.register_fake
 def _like_slopes(grad, source, flow, weights, margin, size, sigma):
-    return flow.new_empty(flow.shape), flow.new_empty((0,) if weights is None else weights.shape)
+    d_weights = flow.new_empty(0) if weights is None else torch.empty_like(_dense(weights))
+    return flow.new_empty(flow.shape), d_weights
 
 
 def _remember(ctx, inputs, output):
@@ -135,11 +137,22 @@ def _channels_last(features: Tensor) -> Tensor:
     return features.contiguous(memory_format=torch.channels_last)
 
 
-def _regular(planes: Tensor | None) -> Tensor | None:
+def _regular(planes: Tensor) -> Tensor:
     """Copy planes whose positions do not lie at one distance from each other."""
-    if planes is None or planes.stride(2) == planes.stride(3) * planes.shape[3]:
-        return planes
-    return planes.contiguous()
+    even = planes.stride(2) == planes.stride(3) * planes.shape[3]
+    return planes if even or 1 in planes.shape[2:] else planes.contiguous()
+
+
+def _dense(weights: Tensor | None) -> Tensor | None:
+    """Copy weights that have gaps, so that their gradient can lie as they do."""
+    if weights is None or weights.is_contiguous(memory_format=torch.channels_last):
+        return weights
+    return weights.contiguous()
+
+
+def _distances(planes: Tensor) -> tuple[int, int, int]:
+    """How far apart two pictures, two planes and two positions are in memory."""
+    return planes.stride(0), planes.stride(1), planes.stride(3 if planes.shape[3] > 1 else 2)
 
 
 def plan(
@@ -156,11 +169,12 @@ def plan(
     """
     _, channels, rows, columns = source.shape
     height, width = flow.shape[2:]
-    planes = flow if weights is None else weights
     n = 1 if weights is None else math.isqrt(weights.shape[1])
+    flow_batch, flow_plane, flow_step = _distances(flow)
+    batch, plane, step = _distances(flow if weights is None else weights)
     told = {
-        "flow_batch": flow.stride(0), "flow_plane": flow.stride(1), "flow_step": flow.stride(3),
-        "batch": planes.stride(0), "plane": planes.stride(1), "step": planes.stride(3),
+        "flow_batch": flow_batch, "flow_plane": flow_plane, "flow_step": flow_step,
+        "batch": batch, "plane": plane, "step": step,
         "rows": rows, "columns": columns, "channels": channels,
         "width": width, "area": height * width,
         "scale": 1 / n**2, "sharp": 0.5 / sigma**2 if size else 0.0,

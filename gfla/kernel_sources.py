@@ -255,7 +255,6 @@ def slopes(
                 here = picture * batch + ((i - 1) * N + tap) * plane + at[:, None] * step
                 k = tl.load(weights + here, mask=in_kernel, other=0.0)
                 d_k = (1.0 - b)[:, None] * s_above + b[:, None] * s
-                here = (picture * N * N + (i - 1) * N + tap) * area + at[:, None]
                 tl.store(d_weights + here, d_k * scale, mask=in_kernel)
             x += tl.sum(k * ((1.0 - b)[:, None] * r_above + b[:, None] * r), 1)
             y += tl.sum(k * (s - s_above), 1)

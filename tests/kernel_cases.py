@@ -162,12 +162,22 @@ def test_any_layout_gives_the_same():
     )
     for g, w, k in ((apart, held, turned), (one, all_last, weights.contiguous(memory_format=last))):
         assert torch.equal(kernels.attend(g, w, k), expected)
+    narrow = flow.detach()[..., :1].transpose(2, 3).contiguous().transpose(2, 3)  # one column
+    assert torch.equal(kernels.warp(f, narrow), kernels.warp(f, flow[..., :1].contiguous()))
     still = flow.detach()[:1, :, :1, :1].expand(2, 2, 3, 4)
     assert torch.equal(kernels.warp(f, still), kernels.warp(f, still.contiguous()))
     grad = torch.randn_like(expected)
     a = torch.autograd.grad(expected, f, grad, retain_graph=True)[0]
     b = torch.autograd.grad(expected, f, grad.contiguous())[0]
     torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (1, 0, 3, 2)])
+def test_the_gradient_by_the_weights_comes_in_any_layout(order):
+    back = [order.index(k) for k in range(4)]
+    weights = kernel_weights(2, 3, 3, 4).detach().permute(order).contiguous().permute(back)
+    weights.requires_grad_()
+    compare(kernels.attend, attend_by_patches, features(2, 2, 3, 4), flows(2, 3, 4), weights)
 
 
 def test_flow_and_weights_in_half_precision_get_their_gradient_in_it():
@@ -197,6 +207,18 @@ def test_float64_is_refused_with_the_way_out():
     for given in (f.double(), flow, weights), (f, flow.double(), weights), (f, flow, f.double()):
         with pytest.raises((TypeError, ValueError), match="float64|n\\^2"):
             kernels.attend(*given)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_whole_operator_is_the_literal_one(n):
+    source, target, flow = features(1, 3, 4, 5), features(1, 3, 3, 6), flows(1, 3, 6)
+    layers = torch.nn.Conv2d(6, 4, n).to(DEVICE), torch.nn.Conv2d(4, n * n, 1).to(DEVICE)
+    given = source, target, flow, *(v for layer in layers for v in (layer.weight, layer.bias))
+    compare(
+        lambda *given: sampling.local_attention(*given, n, backend="triton")[0],
+        lambda *given: sampling.local_attention(*given, n, backend="reference")[0],
+        *given,
+    )
 
 
 # As operators of PyTorch

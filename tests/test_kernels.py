@@ -50,8 +50,10 @@ def test_every_case_on_a_cuda_device(tmp_path):
 
 # What is compiled here is what would be launched: the arguments come from the plan of the launch.
 AHEAD = """
+import os
 import torch
 from gfla import kernel_operators, kernel_sources
+from gfla import kernels as kernels_room
 
 kernels = kernel_sources.load()  # before Triton itself: the room must find it alone
 import triton
@@ -94,21 +96,23 @@ wide = build("gather", 80, torch.bfloat16, n=5)
 assert "ld.global.v4" in wide, "features are not read sixteen bytes at a time"
 build("gather", 90, torch.float32, n=3, WIDE=True)
 build("gather", 75, torch.float16, size=4)
-build("gather", 90, torch.float32, margin=2, channels=3)
 assert "add.f32" in build("scatter", 80, torch.bfloat16, n=5)
 assert "add.v4.f32" in build("scatter", 90, torch.float32, n=3)
 build("scatter", 75, torch.float16, size=4, WIDE=True)
 build("slopes", 80, torch.bfloat16, n=5, channels=512)
-build("slopes", 90, torch.float32, n=4)
 build("slopes", 75, torch.float16, margin=2)
 build("gaussian_slopes", 90, torch.bfloat16, size=4)
-print("built")
+
+assert not kernels_room.available("cpu").ok
+os.environ["TRITON_INTERPRET"] = "1"  # too late now
+print(kernels_room.available("cpu").reason)
 """
 
 
 @needs_triton
-def test_every_kernel_compiles_ahead_of_time(tmp_path):
-    assert run(tmp_path, "-c", AHEAD).strip() == "built"
+def test_every_kernel_compiles_ahead_of_time_and_interpreting_is_then_too_late(tmp_path):
+    reason = run(tmp_path, "-c", AHEAD).strip()
+    assert reason == "Triton was imported before TRITON_INTERPRET=1 was set in the environment"
 
 
 # Where they can run
@@ -122,13 +126,14 @@ def test_a_device_that_will_not_do_is_told_with_the_reason(monkeypatch):
     assert kernels.available("mps").reason == "the kernels run on a CUDA device, not on 'mps'"
     assert "nonsense" in kernels.available("nonsense").reason
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert kernels.available("cuda") == (False, "there is no CUDA device 0") or needs_triton.args[0]
-    assert not kernels.available().ok
+    assert not kernels.available().ok  # None asks for the CPU then
 
 
 @needs_triton
 def test_an_old_or_absent_device_is_told(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert kernels.available("cuda") == (False, "there is no CUDA device 0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
@@ -144,18 +149,6 @@ def test_without_triton_the_reason_is_how_to_install_it(monkeypatch):
     assert "gfla[kernels]" in kernels.available("cpu").reason
 
 
-@needs_triton
-def test_the_interpreter_must_be_asked_for_before_triton_is_imported(tmp_path):
-    code = (
-        "import os, triton, torch\n"
-        "from gfla import kernels\n"
-        "assert not kernels.available('cpu').ok\n"
-        "os.environ['TRITON_INTERPRET'] = '1'\n"
-        "print(kernels.available('cpu').reason)"
-    )
-    assert run(tmp_path, "-c", code).startswith("Triton was imported before TRITON_INTERPRET=1")
-
-
 def test_a_call_that_cannot_run_says_why(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     f, flow = torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2, 2)
@@ -167,12 +160,3 @@ def test_a_call_that_cannot_run_says_why(monkeypatch):
         kernels.attend(f, flow, torch.ones(1, 5, 2, 2))
     with pytest.raises(ValueError, match="size must be even .* got 3"):
         kernels.gaussian_warp(f, flow, 3, 1.0)
-
-
-def test_asked_while_compiling_it_breaks_no_graph():
-    def piece(x):
-        return x * 2 if kernels.available(x.device).ok else x * 3
-
-    x = torch.ones(2)
-    compiled = torch.compile(piece, fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(x), piece(x))
