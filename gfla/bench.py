@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from gfla import bench_kinds, bench_rows, bench_targets, ledger, storage, timing
+from gfla import bench_kinds, bench_rows, bench_tables, bench_targets, ledger, storage, timing
 from gfla.bench_kinds import Effort, NotMeasured
 from gfla.bench_rows import Row
 from gfla.config import pick_device
@@ -54,7 +54,8 @@ def run(
     """
     settings = {"threads": effort.threads, "turns": effort.turns, "seconds": effort.seconds}
     entry = bench_targets.recorded(device) if record else {}
-    known = {one["row"]: one for one in entry.get("rows", ())}
+    names = {one.name for one in (*bench_rows.rows(), *rows)}  # others are of an older benchmark
+    known = {one["row"]: one for one in entry.get("rows", ()) if one["row"] in names}
     with tqdm(rows, disable=not progress) as bar:
         for row in bar:
             digest = row_digest(row, effort, device)
@@ -191,7 +192,7 @@ def main(args: argparse.Namespace) -> int:
     effort = Effort(args.turns, args.seconds, args.threads, args.memory)._replace(**quick)
     entry = run(rows, effort, device, args.record, args.fresh, sys.stderr.isatty())
     ledger.describe(entry)
-    for table in ("rows", "memory", "shares", "images"):
-        print(f"\n{getattr(bench_targets, f'{table}_table')(entry)}", end="")
+    for table in ("rows", "memory", "shares", "images", "scaling"):
+        print(f"\n{getattr(bench_tables, f'{table}_table')(entry)}", end="")
     print(f"\n{bench_targets.targets_table({device: entry})}")
     return 0

@@ -45,7 +45,7 @@ def growth(entry: Entry) -> Figure:
         label: [found.get(forms[label], np.nan) for found in memory] for label in (LITERAL, OURS)
     }
     shared = {"colors": COLORS, "dashed": [FLOOR]}
-    return viz.panels(
+    figure = viz.panels(
         {"x": sides, "xlabel": "side [pixels]", "ylabel": "forward [ns a pixel]", "log": "xy",
          **_banded(per_pixel), **shared},
         {"x": patches, "xlabel": "n, side of the patch", "ylabel": "forward + backward [ms]",
@@ -54,6 +54,11 @@ def growth(entry: Entry) -> Figure:
          "lines": taken, **shared},
         shared_legend=True,
     )  # fmt: skip
+    left, *others = figure.axes
+    for axes, ticks in ((left, sides), *((one, patches) for one in others)):
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.set_xticks([], minor=True)
+    return figure
 
 
 def _values(entry: Entry, group: str, name: str) -> list[int]:

@@ -7,6 +7,7 @@ turn}}, or `memory`, or `shares`; and `apart`, by how much the results of the fo
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,11 +16,13 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
 
-from gfla import live, rivals, timing
+from gfla import config as configs
+from gfla import journal, live, rivals, timing
 from gfla.data import posing, stances
 from gfla.rivals import LITERAL, OURS, Size
 
@@ -92,12 +95,14 @@ def _generator(given: Mapping, effort: Effort, device: str, tick: Callable) -> d
 
 
 def _step(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
-    changes, encoder = {LITERAL: {}, OURS: {}}, None
+    plain = {"layout": "contiguous", "compile": "off"}
+    changes, encoder = {LITERAL: plain, OURS: {}}, None
     if torch.device(device).type == "cuda":
         from gfla.features import VGG19
 
         encoder = VGG19()  # random: its time is that of the trained one
-        changes = {LITERAL: {"precision": "float32"}, OURS: {"precision": "bfloat16"}}
+        changes[LITERAL] = plain | {"precision": "float32"}
+        changes[OURS] = {"precision": "bfloat16", "compile": "default", "layout": "channels_last"}
     found = rivals.trainees(given["preset"], changes, device, encoder=encoder)
     first = {name: one.step()["total"] for name, one in found.items()}
     close = {OURS: abs(first[OURS] / first[LITERAL] - 1)}
@@ -117,16 +122,17 @@ def _pose(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[s
     whom = next(iter(live.sources(size).values()))()
     start = stances.preset("T", whom.pose)
     poses = [posing.with_angle(start, "left forearm", angle) for angle in range(0, 180, 30)]
-    painter = live.Painter(live.load("Full"), whom)
-    frames = {}
+    forms, painters, frames = {LITERAL: "reference", OURS: ""}, {}, {}
+    for name, which in forms.items():
+        with rivals.backend(which):
+            painters[name] = live.Painter(live.load("Full"), whom)
 
     def answer(name: str, which: str) -> dict[str, float]:
         with rivals.backend(which):
-            frames[name] = painter.paint(poses[0]).output.image
-            told = live.latency(painter, poses, warmup=0)
+            frames[name] = painters[name].paint(poses[0]).output.image
+            told = live.latency(painters[name], poses, warmup=0)
         return {"answer": told["process_median"] / 1e3, "answer, wall": told["wall_median"] / 1e3}
 
-    forms = {LITERAL: "reference", OURS: ""}
     calls = {name: partial(answer, name, which) for name, which in forms.items()}
     times = timing.alternate(calls, effort.turns, effort.seconds, tick=tick)
     close = {OURS: float((frames[OURS] - frames[LITERAL]).abs().max())}
@@ -177,6 +183,27 @@ def probe(told: Mapping[str, Any]) -> float:
         return timing.rise(partial(rivals.passes, form, device, inference), device)
 
 
+def _processes(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
+    """A training in one process and in several of one thread each: the same steps, wall time."""
+    times = {}
+    for count in given["counts"]:
+        name = f"{count} process" + ("es" if count > 1 else "")
+        tick(name)
+        with TemporaryDirectory() as folder:
+            _asked(
+                "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
+                "-m", "gfla", "train", "--preset", given["preset"], "--stage", "full",
+                "--quiet", "--device", device, "--out", folder, "--until", str(2 + effort.turns),
+                "--set", "log_every=1", "checkpoint_every=1000", "measure_every=0",
+                "sample_every=0",
+                OMP_NUM_THREADS="1",
+            )  # fmt: skip
+            lines = (Path(folder) / journal.LOG).read_text(encoding="utf-8").splitlines()
+        ends = [json.loads(line)["seconds"] for line in lines][1:]  # the first step starts things
+        times[name] = {"step, wall": [b - a for a, b in itertools.pairwise(ends)]}
+    return {"times": times, "images": configs.preset(given["preset"]).data.batch}
+
+
 def _start(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
     """Processor time from nothing to an import, and to the command line's answer."""
 
@@ -195,13 +222,14 @@ def _start(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[
     return {"times": timing.alternate(calls, effort.turns, 0.0, tick=tick)}
 
 
-def _asked(*words: str) -> str:
-    """What a new Python says."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+def _asked(*words: str, **more: str) -> str:
+    """What a new Python says; `more` is added to its environment."""
+    here = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    environment = os.environ | here | more
     command = [sys.executable, *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} failed: {done.stderr.strip()[-500:]}")
+        raise RuntimeError(f"{' '.join(words)} failed: {done.stderr.strip()[-1500:]}")
     return done.stdout
 
 
@@ -218,5 +246,6 @@ KINDS: dict[str, Callable[[Mapping, Effort, str, Callable], dict[str, Any]]] = {
     "pose": _pose,
     "shares": _shares,
     "memory": _memory,
+    "processes": _processes,
     "start": _start,
 }

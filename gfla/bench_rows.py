@@ -17,7 +17,7 @@ from gfla.bench_kinds import KINDS, Effort, NotMeasured
 
 # the rooms whose code a row measures, with all that they import
 OPERATOR, MODEL, ANSWER = ("sampling",), ("model",), ("live",)
-STEP = ("step", "model", "losses", "discriminator", "features")
+STEP = ("step", "training", "model", "losses", "discriminator", "features")
 SIDES, PATCHES = (32, 64, 128, 256, 512), (1, 3, 5, 7)
 CHANNELS, BATCHES = (32, 64, 128, 256), (1, 2, 4, 8)
 
@@ -64,6 +64,8 @@ def rows(quick: bool = False) -> list[Row]:
         Row("step-small", "step", "step", {"preset": "small"}, "cpu", STEP),
         Row("step-fashion", "step", "step", {"preset": "fashion"}, "cuda", STEP),
         Row("pose-128", "pose", "pose", {"side": 128}, "cpu", ANSWER),
+        Row("processes", "processes", "processes", {"preset": "small", "counts": [1, 2]}, "cpu",
+            (*STEP, "distributed")),
         Row("start", "start", "start", {}, "cpu", ("__init__", "cli")),
     ]  # fmt: skip
     return found

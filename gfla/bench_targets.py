@@ -1,4 +1,4 @@
-"""What was measured against what was wanted: ratios, targets, tables. No number is typed in."""
+"""What was measured against what was wanted: ratios and targets. No number is typed in."""
 
 from __future__ import annotations
 
@@ -59,13 +59,14 @@ def over(
     Returns:
         lower quartile, median, upper quartile; None where one of the two was not measured.
     """
-    a, b = (_turns(row(entry, name).get("times", {}), form, part) for form in (above, below))
+    a, b = (turns_of(row(entry, name).get("times", {}), form, part) for form in (above, below))
     if not a or not b:
         return None
     return timing.quartiles([x / y for x, y in zip(a, b, strict=True)])
 
 
-def _turns(times: Mapping, form: str, part: str) -> list[float]:
+def turns_of(times: Mapping, form: str, part: str) -> list[float]:
+    """Seconds of one form, turn by turn; "floor" is the convolutions and, if there, the copy."""
     if form != "floor":
         return times.get(form, {}).get(part, [])
     convolutions = times.get(CONVOLUTIONS, {}).get(part, [])
@@ -147,8 +148,8 @@ TARGETS = (
            _milliseconds, unit=" ms"),
     Target("import", "`import gfla`, beyond `import torch`", 0.5, False,
            lambda e: start_seconds(e, "import gfla"), unit=" s"),
-    Target("help", "`python -m gfla --help`, beyond `import torch`", 1.5, False,
-           lambda e: start_seconds(e, "--help"), unit=" s"),
+    Target("help", "`python -m gfla --help`, beyond `import torch` (negative: needs no torch)",
+           1.5, False, lambda e: start_seconds(e, "--help"), unit=" s"),
     Target("GPU, n5", f"GPU: {_N5}: literal / ours", 6, True, _times("operator-n5", "both"),
            "cuda"),
     Target("GPU, n5, floor", f"GPU: the same: {_COPY}", 2, False, _floors("operator-n5"), "cuda"),
@@ -195,83 +196,4 @@ def targets_table(entries: Mapping[str, Entry] | None = None) -> str:
         gone = NO_CUDA if target.device == "cuda" else "not measured"
         found = gone if one.measured is None else f"{one.measured:.3g}{target.unit}"
         lines.append([target.words, wanted, found, {True: "yes", False: "no", None: "–"}[one.met]])
-    return ledger.table(lines)
-
-
-def rows_table(entry: Entry, groups: Sequence[str] = ()) -> str:
-    """Medians of a recorded run, in milliseconds, with the quartiles of the ratios.
-
-    Args:
-        entry: a recorded run.
-        groups: of its rows; all that were timed by default.
-
-    Returns:
-        Markdown; a row that was not measured says why.
-    """
-    lines = [["row", "pass", "literal [ms]", "ours [ms]", "floor [ms]", "literal / ours",
-              "ours / floor", "apart"]]  # fmt: skip
-    for one in entry.get("rows", ()):
-        if groups and one["group"] not in groups:
-            continue
-        if "not measured" in one:
-            lines.append([one["row"], "", one["not measured"], *[""] * 5])
-        times = one.get("times", {})
-        ours = OURS if OURS in times else best(entry)
-        for part in times.get(ours, {}):
-            if not part.endswith("wall"):
-                lines.append([one["row"], part, *_cells(entry, one, ours, part)])
-    return ledger.table(lines)
-
-
-def _cells(entry: Entry, one: Mapping, ours: str, part: str) -> list[str]:
-    found = [_turns(one["times"], form, part) for form in (LITERAL, ours, "floor")]
-    cells = [f"{1e3 * timing.quartiles(v)[1]:.3g}" if v else "–" for v in found]
-    for pair in ((LITERAL, ours), (ours, "floor")):
-        three = over(entry, one["row"], *pair, part)
-        cells.append("{1:.2f} ({0:.2f} – {2:.2f})".format(*three) if three else "–")
-    close = one.get("apart", {}).get(ours)
-    return [*cells, "–" if close is None else f"{close:.0e}"]
-
-
-def images_table(entry: Entry) -> str:
-    """Pictures a second of wall time, of the whole model and of a training step."""
-    lines = [["row", "what", "literal", "ours", "one bilinear read"]]
-    for one in entry.get("rows", ()):
-        if "images" not in one:
-            continue
-        for part in ("inference", "both", "step"):
-            key = f"{part}, wall"
-            cells = []
-            for form in (LITERAL, OURS, "one bilinear read"):
-                values = one["times"].get(form, {}).get(key)
-                rate = one["images"] / timing.quartiles(values)[1] if values else None
-                cells.append("–" if rate is None else f"{rate:.3g}")
-            if cells[0] != "–":
-                lines.append([one["row"], part, *cells])
-    return ledger.table(lines)
-
-
-def memory_table(entry: Entry) -> str:
-    """By how much each form raised the most memory of a process of its own, in MiB."""
-    lines = [["row", "literal [MiB]", "ours [MiB]", "literal / ours"]]
-    for one in entry.get("rows", ()):
-        if found := one.get("memory"):
-            ours = found.get(TRITON, found[FAST])
-            literal = f"{found[LITERAL]:.0f}" if LITERAL in found else "not measured: too large"
-            times = less_memory(entry, one["row"])
-            lines.append([one["row"], literal, f"{ours:.0f}", f"{times:.1f}" if times else "–"])
-    return ledger.table(lines)
-
-
-def shares_table(entry: Entry) -> str:
-    """Where the time goes, forward and backward together, in per cent by groups of operators."""
-    found = [one for one in entry.get("rows", ()) if "shares" in one]
-    if not found:
-        return ""
-    groups = list(next(iter(found[0]["shares"].values())))
-    lines = [["row", "form", *(f"{group} [%]" for group in groups)]]
-    for one in found:
-        for form, shares in one["shares"].items():
-            numbers = [f"{100 * shares.get(group, 0.0):.0f}" for group in groups]
-            lines.append([one["row"], form, *numbers])
     return ledger.table(lines)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfla import config as configs
-from gfla import sampling, streams, timing, train
+from gfla import sampling, streams, timing, training
 from gfla.data import people
 from gfla.model import GFLA
 from gfla.step import iterate
@@ -276,16 +276,16 @@ def trainees(
     for name, own in changes.items():
         settings = configs.preset(preset, **own)
         place = torch.device(device)
-        training = train.begin(settings, "full", seed, place, encoder)
+        run = training.begin(settings, "full", seed, place, encoder)
         batch = streams.batches(settings.data, seed, place)(0)
         which = "reference" if name == LITERAL else ""
-        found[name] = Trainee(_stepping(training, batch, which), settings.data.batch)
+        found[name] = Trainee(_stepping(run, batch, which), settings.data.batch)
     return found
 
 
-def _stepping(training: train.Training, batch: streams.Batch, which: str) -> Callable[[], dict]:
+def _stepping(run: training.Training, batch: streams.Batch, which: str) -> Callable[[], dict]:
     def step() -> dict[str, float]:
         with backend(which):
-            return iterate(training, batch)
+            return iterate(run, batch)
 
     return step

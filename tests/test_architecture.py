@@ -39,8 +39,8 @@ FLOORS = [
      "protocol", "scoring", "named_protocols", "own_data", "own_poses", "own_figures",
      "sources", "live", "where", "sheets", "moves", "studio", "viewpoints", "turn_figures",
      "driving", "trembling", "recurrence", "memory", "moving_figures",
-     "origins", "repainting", "rivals", "bench_kinds", "bench_rows", "bench_tables", "bench_targets",
-     "bench_figures", "bench_lessons"],
+     "origins", "repainting", "rivals", "bench_kinds", "bench_rows", "bench_tables",
+     "bench_targets", "bench_figures", "bench_lessons"],
     ["outcomes", "reproduce", "notebooks", "readme", "bench", "cells", "scaling", "ablate",
      "evaluate", "data_sets", "importing", "exporting", "rendering", "cli", "__main__"],
 ]

@@ -4,7 +4,16 @@ import re
 
 import pytest
 
-from gfla import bench, bench_figures, bench_kinds, bench_rows, bench_targets, cli, storage
+from gfla import (
+    bench,
+    bench_figures,
+    bench_kinds,
+    bench_rows,
+    bench_tables,
+    bench_targets,
+    cli,
+    storage,
+)
 from gfla.bench_kinds import Effort
 from gfla.bench_rows import Row
 
@@ -85,14 +94,14 @@ def test_what_would_need_too_much_memory_is_left_out():
     found = bench_rows.measure(OPERATOR, BRIEF._replace(gib=0.0))
     assert set(found["times"]) == {"fast", "convolutions"}
     entry = made({"row": "operator-quick", **found})
-    assert "| –" in bench_targets.rows_table(entry)
+    assert "| –" in bench_tables.rows_table(entry)
 
 
 def test_a_row_for_another_device_says_so(home):
     row = OPERATOR._replace(device="cuda")
     entry = bench.run([row], BRIEF, progress=False)
     assert entry["rows"][0]["not measured"] == "not measured: it needs a CUDA device, this is cpu"
-    assert "it needs a CUDA device" in bench_targets.rows_table(entry)
+    assert "it needs a CUDA device" in bench_tables.rows_table(entry)
 
 
 def test_memory_is_asked_of_processes_of_their_own():
