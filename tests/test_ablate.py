@@ -144,6 +144,25 @@ def test_a_record_holds_every_pair_and_the_tables_follow(folder, tmp_path, monke
     assert (tmp_path / "results" / "ablation.md").is_file()
 
 
+def test_a_stage_1_can_be_trained_by_itself_and_records_kept_elsewhere(folder, tmp_path, capsys):
+    jobs = {job.name: job for job in ablate.jobs("smoke")}
+    assert jobs["full-1"].after == jobs["bilinear-1"].after == "flow-1"
+    assert jobs["baseline-1"].after is None and jobs["flow-1"].stage == "flow"
+    words = ["ablate", "--profile", "smoke", "--device", "cpu", "--quiet"]
+    assert main([*words, "--only", "flow-1", "--out", str(tmp_path)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["flow-1"]
+    alone = storage.load_safetensors(tmp_path / "flow-1" / journal.MODEL)[0]
+    shared = storage.load_safetensors(folder / "flow-1" / journal.MODEL)[0]
+    assert all(torch.equal(alone[name], shared[name]) for name in shared)
+    kept = tmp_path / "kept" / "runs"
+    words += ["--out", str(folder), "--record", str(kept)]
+    assert main([*words, "--only", "global-1", "--tables", "never"]) == 0
+    assert [path.name for path in kept.iterdir()] == ["ablation-global-1.json"]
+    assert not list(kept.parent.glob("*.md"))
+    assert main([*words, "--tables", "only"]) == 0
+    assert "Global-Attn" in (kept.parent / "ablation.md").read_text()
+
+
 def test_a_record_is_what_judging_says(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
     run = ablate.grid("smoke")[-1]

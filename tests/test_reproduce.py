@@ -181,3 +181,43 @@ def test_a_notebook_of_the_street_runs_with_another_seed(tmp_path, monkeypatch):
     assert outcome.figures
     assert outcome.numbers
     assert (folder / outcome.notebook / f"{outcome.notebook}.ipynb").is_file()
+
+
+@pytest.fixture
+def two(tmp_path, monkeypatch):
+    """A street of two quick notebooks, of which the second may be told to fail."""
+    (tmp_path / "notebooks").mkdir()
+    _notebook(tmp_path / "notebooks" / "00_a.ipynb", "print(steps)")
+    _notebook(tmp_path / "notebooks" / "01_b.ipynb", "assert steps < 2, 'too many'")
+    monkeypatch.setenv("GFLA_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_a_named_run_goes_on_where_it_stopped(two, monkeypatch):
+    to = two / "run"
+    _, (first,) = reproduce.reproduce("smoke", only=["00"], to=to)
+    _, (kept, failed) = reproduce.reproduce("smoke", to=to)
+    assert kept == first and first.state == "done" and first.source and first.commit
+    assert failed.state == "failed"
+    _notebook(two / "notebooks" / "01_b.ipynb", "print('mended')")
+    monkeypatch.setattr(reproduce.outcomes, "gather", None)  # no manifest was asked for
+    _, (mended,) = reproduce.reproduce("smoke", only=["01"], to=to, manifest=False)
+    assert mended.state == "done"
+    names = sorted(path.name for path in to.iterdir())
+    assert names == ["00_a", "01_b", "01_b-before-1", "manifest.json", "summary.md"]
+    assert (to / "01_b-before-1" / "failed.ipynb").is_file()  # nothing written is lost
+    monkeypatch.undo()
+    monkeypatch.setenv("GFLA_ROOT", str(two))
+    monkeypatch.setattr(reproduce, "run_one", None)  # nothing is run again
+    _, found = reproduce.reproduce("smoke", to=to)
+    assert found == [first, mended]
+    manifest = storage.read_json(to / "manifest.json")
+    assert [one["state"] for one in manifest["notebooks"]] == ["done", "done"]
+    assert manifest["settings"]["notebooks"]["01_b"] == mended.source
+    with pytest.raises(ValueError, match=r"seed: 0 then, 1 now.*name another folder"):
+        reproduce.reproduce("smoke", 1, to=to)
+
+
+def test_no_manifest_needs_a_named_folder(two, capsys):
+    assert cli.main(["reproduce", "--no-manifest"]) == 2
+    assert "name the folder with --to" in capsys.readouterr().err
