@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfla import kernels
+from gfla import kernel_operators, kernels
 
 HERE = Path(__file__).parent
 CASES = HERE / "kernel_cases.py"
@@ -160,3 +160,10 @@ def test_a_call_that_cannot_run_says_why(monkeypatch):
         kernels.attend(f, flow, torch.ones(1, 5, 2, 2))
     with pytest.raises(ValueError, match="size must be even .* got 3"):
         kernels.gaussian_warp(f, flow, 3, 1.0)
+
+
+def test_large_features_get_offsets_of_64_bits():
+    flow = torch.empty(1, 2, 8, 8, device="meta")
+    for channels, wide in (127, False), (128, True):
+        source = torch.empty(1, channels, 4096, 4096, device="meta")
+        assert kernel_operators.plan("gather", source, flow, None, 0, 0, 0.0)["WIDE"] is wide
