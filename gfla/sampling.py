@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gfla import kernels, patchless
 from gfla.patchless import Prepared
-from gfla.taps import Cell, bilinear, gather, locate, outer, precise
+from gfla.taps import Cell, bilinear, gather, locate, outer, precise, stock_bag
 from gfla.types import Features, Flow
 
 BACKENDS = ("auto", "reference", "fast", "triton")
@@ -131,7 +131,8 @@ def extract_patches(features: Features, flow: Flow, n: int) -> Features:
 
     Returns:
         (B, C, n h, n w), of the features' type: n^2 times as large as what it reads. Only the
-        reference form of `local_attention` needs it.
+        reference form of `local_attention` needs it, with which the others are compared: so it
+        shares none of what is tuned for them.
 
     Raises:
         TypeError, ValueError: as `warp`; also an n that is not a positive whole number.
@@ -151,7 +152,7 @@ def extract_patches(features: Features, flow: Flow, n: int) -> Features:
     left, top, ax, ay = (v.repeat_interleave(n, 1).repeat_interleave(n, 2) for v in cell)
     offsets = torch.arange(n, device=flow.device) - n // 2
     taps = Cell(left + offsets.repeat(w), top + offsets.repeat(h)[:, None], ax, ay)
-    return gather(features, taps, 0, bilinear(taps))  # (B, C, n h, n w)
+    return gather(features, taps, 0, bilinear(taps), stock_bag)  # (B, C, n h, n w)
 
 
 def local_attention(

@@ -5,6 +5,7 @@ fraction; `gather` reads T x T taps from the corner on and adds them up. No tap 
 forward or backward. `gfla.sampling` is the door to all this.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -29,8 +30,9 @@ def locate(flow: Flow, source: Features, reach: int) -> Cell:
     flow = flow.to(precise(flow))
     height, width = source.shape[-2:]
     h, w = flow.shape[-2:]
-    x = flow[:, 0] + torch.arange(w, dtype=flow.dtype, device=flow.device)
-    y = flow[:, 1] + torch.arange(h, dtype=flow.dtype, device=flow.device)[:, None]
+    dx, dy = flow.unbind(1)
+    x = dx + torch.arange(w, dtype=flow.dtype, device=flow.device)
+    y = dy + torch.arange(h, dtype=flow.dtype, device=flow.device)[:, None]
     left, top = x.detach().floor(), y.detach().floor()
     return Cell(  # clamped as floats first: 1e30 has no integer
         left.clamp(-reach, width - 1 + reach).int(),
@@ -79,11 +81,18 @@ def channels_last(features: Features) -> Features:
     return _ChannelsLast.apply(features)
 
 
-def gather(features: Features, cell: Cell, first: int, coefficients: Tensor) -> Features:
+def gather(
+    features: Features,
+    cell: Cell,
+    first: int,
+    coefficients: Tensor,
+    bag: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+) -> Features:
     """Sum coefficients (B, h, w, T, T) times the T x T taps that begin at corner + first.
 
     The features are read as a channels-last table; in that memory format they are not copied,
-    and the result (B, C, h, w), of the features' type, has it in any case.
+    and the result (B, C, h, w), of the features' type, has it in any case. `bag` is what adds up:
+    what is best for the device, or, for a form to compare with, `stock_bag`.
     """
     B, _, H, W = features.shape
     taps = coefficients.shape[-1]
@@ -94,7 +103,7 @@ def gather(features: Features, cell: Cell, first: int, coefficients: Tensor) -> 
     batch = torch.arange(B, dtype=torch.int32, device=features.device)
     rows = (rows + batch.view(-1, 1, 1, 1) * H) * W
     index = (rows[..., :, None] + columns[..., None, :]).flatten(3).contiguous()  # (B, h, w, T T)
-    bag = _bag if _plain(features) else _Bag.apply
+    bag = bag or (_bag if _plain(features) else _Bag.apply)
     out = bag(features.to(dtype), coefficients.flatten(3).to(dtype), index)  # (B, C, h, w)
     return out.to(features.dtype)
 
@@ -102,6 +111,15 @@ def gather(features: Features, cell: Cell, first: int, coefficients: Tensor) -> 
 def _plain(features: Tensor) -> bool:
     """Whether PyTorch's own autograd serves best: a compiler knows it, and so do other devices."""
     return torch.compiler.is_compiling() or features.device.type != "cpu"
+
+
+def stock_bag(features: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:
+    """One stock operation and its stock backward, on the features as they lie: nothing is tuned."""
+    B, h, w, taps = index.shape
+    table = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+    given = index.view(-1, taps), table
+    weights = coefficients.reshape(-1, taps)
+    return _pictures(F.embedding_bag(*given, mode="sum", per_sample_weights=weights), B, h, w)
 
 
 def _bag(features: Tensor, coefficients: Tensor, index: Tensor) -> Tensor:

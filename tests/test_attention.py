@@ -514,7 +514,7 @@ print(peak() - before)
 """
 
 
-def test_peak_memory_is_at_most_a_fifth():
+def test_peak_memory_is_at_most_a_sixth():
     """128 channels, 64 x 64, n = 5, batch 4: the rise of the peak in a process of its own."""
     pytest.importorskip("resource", reason="peak memory is not measured on Windows")
 
@@ -524,7 +524,7 @@ def test_peak_memory_is_at_most_a_fifth():
         return int(subprocess.run(run, capture_output=True, text=True, check=True, cwd=root).stdout)
 
     literal, fast = rise("reference"), rise("fast")
-    assert 0 < fast <= literal / 5, f"literal {literal}, fast {fast}"
+    assert 0 < fast <= literal / 6, f"literal {literal}, fast {fast}"
 
 
 def test_fast_is_faster():

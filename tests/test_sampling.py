@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from gfla.sampling import check_flow, extract_patches, gaussian_warp, warp
+from gfla.taps import gather, locate, stock_bag
 
 KINDS = "small", "outside", "integer", "zero", "mixed"
 
@@ -187,6 +188,32 @@ def test_at_integers_the_derivative_is_the_right_hand_one(x):
     warp(f, flow).backward(torch.ones(1, 1, 1, 1))
     right = [3.0, 5.0, 7.0, 0.0][x]  # the next pixel less this one; none beyond the last
     assert flow.grad.flatten().tolist() == [right, 0.0]
+
+
+@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)])
+def test_the_tuned_backward_is_the_stock_one(wanted):
+    """Rows that are read often, seldom and never; in double precision, and the same every time."""
+    features = torch.randn(3, 5, 6, 7).double()
+    cell = locate(3 * torch.randn(3, 2, 4, 5), features, reach=3)
+    coefficients = torch.randn(3, 4, 5, 4, 4).double()
+    grad = torch.randn(3, 5, 4, 5).double()
+
+    def run(bag):
+        leaves = features.clone(), coefficients.clone()
+        asked = [v.requires_grad_() for v, yes in zip(leaves, wanted, strict=True) if yes]
+        out = gather(leaves[0], cell, -1, leaves[1], bag)
+        return out.detach(), *torch.autograd.grad(out, asked, grad)
+
+    for ours, again, stock in zip(run(None), run(None), run(stock_bag), strict=True):
+        torch.testing.assert_close(ours, stock, rtol=1e-12, atol=1e-12)
+        assert torch.equal(ours, again)
+
+
+def test_a_second_derivative_is_refused():
+    f, flow = torch.randn(1, 2, 4, 5), torch.randn(1, 2, 4, 5).requires_grad_()
+    slope = torch.autograd.grad(warp(f, flow).sum(), flow, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
 
 
 # Types
