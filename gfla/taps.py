@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from gfla.types import Features, Flow
 
@@ -147,8 +146,9 @@ class _Bag(torch.autograd.Function):
         return _bag(features.detach(), coefficients.detach(), index)  # keeps less if nobody asks
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        if torch.is_grad_enabled():  # once_differentiable would let it pass where grad is constant
+            raise RuntimeError("sampling has no second derivative: leave out create_graph=True")
         features, coefficients, index = ctx.saved_tensors
         rows, (B, _, H, W) = _rows(grad), features.shape
         by_features = by_coefficients = None
