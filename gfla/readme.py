@@ -7,7 +7,7 @@ import math
 import re
 from pathlib import Path
 
-from gfla import ladder, ledger, notebooks, standings, storage
+from gfla import bench_tables, bench_targets, ladder, ledger, notebooks, standings, storage
 
 STREET = "street"  # the recorded run of all notebooks
 MARKED = re.compile(r"(<!-- (\w+): made by python -m gfla readme -->\n).*?(<!-- end -->)", re.S)
@@ -150,6 +150,21 @@ def differences_table() -> str:
     return ledger.table(rows)
 
 
+def performance_table() -> str:
+    """Every target of the benchmark with what was measured, and where."""
+    told = []
+    for kind in bench_targets.RUNS:
+        if entry := bench_targets.recorded(kind):
+            at = f"commit {bench_tables.commits(entry)}, {entry['date'][:10]}"
+            told.append(f"Run `{entry['run']}`: {entry['device']}; {at}.")
+    return bench_targets.targets_table() + "\n" + "\n".join(told) + "\n"
+
+
+def processes_table() -> str:
+    """A training step in one process and in two."""
+    return bench_tables.scaling_table(bench_targets.recorded())
+
+
 def _names(a: str, b: str) -> str:
     """A difference in words."""
     if b == f"bilinear-{a}":
@@ -191,6 +206,8 @@ def filled(text: str) -> str:
         "video": video_table,
         "ablation": ablation_table,
         "differences": differences_table,
+        "performance": performance_table,
+        "processes": processes_table,
     }
     return MARKED.sub(lambda m: m[1] + tables[m[2]]() + "\n" + m[3], text)
 

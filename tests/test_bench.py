@@ -12,6 +12,7 @@ from gfla import (
     bench_tables,
     bench_targets,
     cli,
+    readme,
     storage,
 )
 from gfla.bench_kinds import Effort
@@ -199,3 +200,15 @@ def test_figures_show_what_was_recorded():
     floor = [bar.get_width() for bar in bench_figures.against_floor(entry).axes[0].patches]
     assert floor == [4.0, 2.0]
     assert [bar.get_width() for bar in bench_figures.whole(entry).axes[0].patches] == [1.5]
+
+
+def test_the_readme_says_what_is_recorded_and_what_is_not(home, monkeypatch):
+    assert "Run `" not in readme.performance_table()
+    row = {"row": "memory-n5", "group": "memory", "given": {}, "commit": "1a2b3c4",
+           "memory": {"literal": 60.0, "fast": 6.0}}  # fmt: skip
+    entry = {"run": "bench-cpu", "rows": [row], "device": "a processor", "date": "2026-01-31 1:00"}
+    storage.write_json(bench.place(), entry)
+    told = readme.performance_table()
+    assert re.search(r"the same, memory: literal / ours +\| ≥ 6× +\| 10× +\| yes", told)
+    assert told.endswith("Run `bench-cpu`: a processor; commit 1a2b3c4, 2026-01-31.\n")
+    assert readme.processes_table().count("\n") == 2  # a heading alone
