@@ -12,6 +12,7 @@ rounding.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -32,8 +33,8 @@ def start(device: torch.device) -> torch.device:
         the device of this process: of several GPUs in a machine, one each.
 
     Raises:
-        ValueError: several processes on another kind of device, or more of them on this machine
-            than it has GPUs.
+        ValueError: several processes on another kind of device, more of them on this machine than
+            it has GPUs, or several machines whose torchrun could not restart them.
     """
     if not dist.is_torchelastic_launched():
         return device
@@ -49,9 +50,35 @@ def start(device: torch.device) -> torch.device:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
+        store, number, count = next(dist.rendezvous("env://"))
         # gloo also beside nccl: what the processes agree on need not wait for the GPU
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+            store=_fresh(store),
+            rank=number,
+            world_size=count,
+        )
     return device
+
+
+def _fresh(store: dist.Store) -> dist.Store:
+    """The place where processes leave their addresses, without those of processes that died.
+
+    Unless it is told otherwise, torchrun keeps one store over all restarts, and who looks there
+    finds addresses that are no more (pytorch/pytorch issue 135712). On one machine the number of
+    restarts tells them apart; several machines do not count alike.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return store
+    if os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]:
+        return dist.PrefixStore(f"attempt-{restarts()}", store)
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0:
+        raise ValueError(
+            "torchrun --max-restarts on several machines: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "
+            "in the environment of each torchrun and choose --rdzv-backend=c10d, else processes "
+            "that are started again do not find each other"
+        )
+    return store
 
 
 def stop() -> None:
@@ -146,7 +173,9 @@ def wrapped(network: nn.Module, trained: Iterable[nn.Parameter] | None = None) -
     for parameter in others:  # what asks for no gradient now is not waited for later
         parameter.requires_grad_(False)
     # Buffers are spectral norms, which every process computes from the same weights alike.
-    found = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    known = inspect.signature(DistributedDataParallel).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    found = DistributedDataParallel(network, gradient_as_bucket_view=True, **{buffers: False})
     for parameter in others:
         parameter.requires_grad_(True)
     return found
