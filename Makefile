@@ -10,7 +10,8 @@ PY   := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures notebooks test test-browser lint lab app train sample wheel lock clean
+.PHONY: help setup figures notebooks workflow bench test test-browser lint lab app train sample wheel \
+  lock clean
 
 help:            ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +32,10 @@ $(VENV)/.app: $(READY)
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[app]'
 	@touch $@
 
+$(VENV)/.workflow: $(READY)
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[workflow]'
+	@touch $@
+
 $(VENV)/.browser: $(VENV)/.test
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[app,browser]'
 	@touch $@
@@ -40,6 +45,12 @@ figures: $(READY)    ## run the notebooks into a folder of their own under resul
 
 notebooks: $(READY)  ## run the committed notebooks again, in place, and normalise them
 	$(PY) -m gfla notebooks $(ARGS)
+
+workflow: $(VENV)/.workflow  ## street and ablation grid, a job each (ARGS="--dry-run", "street", "--config profile=smoke")
+	$(PY) -m snakemake --workflow-profile workflow/profiles/local $(ARGS)
+
+bench: $(READY)      ## time and memory against the literal form, on this device (ARGS="--help" for more)
+	$(PY) -m gfla bench $(ARGS)
 
 # Two workers with one thread each: on two cores that is quicker than one worker with two threads.
 test: lint           ## style, units, doctests, architecture, and every notebook cell against its output
@@ -69,7 +80,10 @@ sample: $(READY)     ## write the small data set of data/sample again
 wheel: $(READY)      ## build the package, weights included, into dist/
 	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-lock: $(READY)       ## pin what is installed now in constraints.txt
+# Every extra first: pip freeze knows only what is installed, and would drop the others' pins.
+lock: $(READY)       ## pin what is installed now in constraints.txt, every extra's packages too
+	$(PY) -m pip install --quiet --constraint constraints.txt \
+	  --editable '.[notebooks,app,browser,data,metrics,detect,test]'
 	{ sed -n '/^#/p' constraints.txt; $(PY) -m pip freeze --exclude-editable | sed 's/+cpu//'; } \
 	  > constraints.new && mv constraints.new constraints.txt
 
