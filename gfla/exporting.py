@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import re
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from gfla.signatures import Field, fields
 
 __all__ = ["ExportError", "check", "choose", "export", "to_onnx", "to_program"]
 FORMATS = ("onnx", "pt2")
+EXTRA = ("onnx", "onnxscript", "onnxruntime")
 
 
 class Chosen(NamedTuple):
@@ -99,7 +101,8 @@ def export(
         out: the file; its report goes beside it, with `.json` behind the name.
         form: "onnx" or "pt2".
         size: (H, W), fixed in the graph; None is the model's own.
-        frames: T of a whole clip, fixed; None is one step of an animation.
+        frames: T of a whole clip, fixed and unrolled, so that the work grows with it; None is one
+            step of an animation, which is repeated with its image as the next `previous`.
         opset: of ONNX, from 18 to 23.
         batches: that are compared; the graph takes any.
         origin: what to say of the model in file and report.
@@ -125,7 +128,7 @@ def export(
         "licence": origin.licence if origin else "",
         "arguments": model.arguments,
         "commit": circumstances["commit"],
-        "versions": circumstances["versions"],
+        "versions": circumstances["versions"] | _versions(form),
         **{key: _plain(each) for key, each in zip(("inputs", "outputs"), fields(program))},
     }
     content = pt2_bytes(program, notes) if form == "pt2" else onnx_bytes(program, notes, opset)
@@ -205,7 +208,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="FILE", help="where it goes; a report is put behind, .json")
     add("--format", choices=FORMATS, help="default: what FILE ends in")
     add("--size", type=_size, metavar="HxW", help="of the pictures (default: the model's own)")
-    add("--frames", type=int, metavar="T", help="of an animation: a whole clip (default: one step)")
+    add(
+        "--frames", type=int, metavar="T", help="a clip of an animation, unrolled (default: a step)"
+    )
     add("--opset", type=int, default=OPSETS[0], help=f"{OPSETS[0]} (default) to {OPSETS[-1]}")
     add("--task", choices=TASKS, help="of a .pth (default: found out)")
     add("--force", action="store_true", help="replace FILE")
@@ -247,7 +252,7 @@ def _check_goal(out: Path, form: str, force: bool) -> None:
     if out.exists() and not force:
         raise FileExistsError(f"{out} is there: --force replaces it, or choose another name")
     if form == "onnx":
-        needed("onnx", "onnxscript", "onnxruntime")
+        needed(*EXTRA)
 
 
 def _refuse(found: Sequence[Difference]) -> None:
@@ -259,6 +264,10 @@ def _refuse(found: Sequence[Difference]) -> None:
             f"batch of {each.batch}, allowed {each.allowed:.3g} ({len(bad)} of {len(found)} "
             "comparisons fail); nothing was written: try another --opset, and report it"
         )
+
+
+def _versions(form: str) -> dict[str, str]:
+    return {name: metadata.version(name) for name in EXTRA} if form == "onnx" else {}
 
 
 def _plain(several: Sequence[Field]) -> list[dict[str, Any]]:
