@@ -137,7 +137,7 @@ def _loop(training: Training, out: Path, last: int, progress: bool) -> None:
         for batch in stream:
             number = training.step + 1
             try:
-                row = {"step": number} | iterate(training, batch)
+                row = {"step": number} | _iterated(training, batch)
                 _guard(training, row["outside"], number == last)
                 training.seconds = time.perf_counter() - started
                 ends = number == last or distributed.anyone(interrupt.is_set())
@@ -150,6 +150,20 @@ def _loop(training: Training, out: Path, last: int, progress: bool) -> None:
                 break
     if training.step < last and rank == 0:
         print(f"stopped after step {training.step}; the same call again goes on from there")
+
+
+def _iterated(training: Training, batch: streams.Batch) -> dict[str, float]:
+    """`iterate`, with a word of advice where torch.compile finds out that it cannot."""
+    try:
+        return iterate(training, batch)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        what, how = " ".join(str(error).split())[:200], training.config.optim.compile
+        raise TrainingError(
+            f"torch.compile cannot do its work here ({what}): it needs a C++ compiler on a CPU and "
+            f"Triton on CUDA; without them, set optim.compile=off instead of {how}"
+        ) from error
 
 
 def _write(

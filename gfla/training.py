@@ -221,7 +221,7 @@ def _set_products(optim: OptimConfig, device: torch.device) -> None:
 
 
 def _compile(training: Training) -> None:
-    """Compile calls of the networks in place; names, weights and files stay as they are."""
+    """Compile calls of generator and encoder in place; names, weights and files stay as they are."""
     how = training.config.optim.compile
     if how == "off":
         return
@@ -230,10 +230,10 @@ def _compile(training: Training) -> None:
             f"compile='graphs' needs a CUDA device, not {training.device}: use default"
         )
     mode = {"default": None, "graphs": "reduce-overhead"}[how]
-    networks = [training.trained, training.encoder, training.discriminator, training.temporal]
-    for network in networks:
-        if network is not None:
-            network.compile(mode=mode)
+    # Not the discriminators: they are called twice before one backward pass, and the compiled form
+    # saves for it the very buffers of the spectral norms that the second call moves.
+    for network in (training.trained, training.encoder):
+        network.compile(mode=mode)
 
 
 def _shares(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
