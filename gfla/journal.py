@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
+import statistics
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +79,31 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     path = path / LOG if path.is_dir() else path
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def pace(path: str | Path, skip: int = 2) -> float:
+    """How fast a run went: median of optimiser steps per second of wall time.
+
+    Args:
+        path: log.jsonl, or the folder of the run that holds it.
+        skip: lines at the beginning that do not count, while caches and threads are cold.
+
+    Returns:
+        steps a second between neighbouring lines; what was measured, drawn or saved between them
+        counts as well.
+
+    Raises:
+        ValueError: fewer than two lines are left.
+    """
+    rows = read(path)[skip:]
+    if len(rows) < 2:
+        raise ValueError(
+            f"{path} has {len(rows)} lines after the first {skip}, expected at least 2"
+        )
+    pairs = itertools.pairwise(rows)
+    return statistics.median(
+        (b["step"] - a["step"]) / (b["seconds"] - a["seconds"]) for a, b in pairs
+    )
 
 
 def changes(before: dict, now: dict, stage: str) -> list[str]:

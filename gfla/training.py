@@ -221,7 +221,7 @@ def _set_products(optim: OptimConfig, device: torch.device) -> None:
 
 
 def _compile(training: Training) -> None:
-    """Compile calls of generator and encoder in place; names, weights and files stay as they are."""
+    """Compile generator and encoder in place; names, weights and files stay as they are."""
     how = training.config.optim.compile
     if how == "off":
         return

@@ -492,6 +492,15 @@ def test_what_lies_beside_a_run(run):
     assert {"learning_rate", "gradient_norm", "discriminator", "outside", "total"} <= set(rows[0])
 
 
+def test_the_pace_of_a_run_is_that_of_its_later_steps(tmp_path):
+    log = tmp_path / journal.LOG
+    for step_, seconds in ((1, 9.0), (2, 10.0), (3, 10.5), (5, 11.5), (6, 13.5)):
+        journal.append(log, {"step": step_, "seconds": seconds})
+    assert journal.pace(tmp_path, skip=1) == 2.0
+    with pytest.raises(ValueError, match="has 1 lines after the first 4"):
+        journal.pace(log, skip=4)
+
+
 def test_an_unknown_stage_is_refused(run):
     with pytest.raises(ValueError, match="unknown stage 'both': choose one of flow, full"):
         run("run", "both", steps=3)
