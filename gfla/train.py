@@ -93,8 +93,9 @@ def fit(
         config = override(config, {f"{stage}.steps": steps})
     out, place = Path(out), distributed.start(pick_device(device))
     training = begin(config, stage, seed, place, encoder)
+    again = distributed.anyone(distributed.restarts() > 0)  # machines count each for itself
     if distributed.rank() == 0:
-        _prepare(training, out, resume, init, part)
+        _prepare(training, out, resume or again, init, part)
     resuming.share(training)
     total = config.stage(stage).steps
     _loop(training, out, min(total, total if until is None else until), progress)
@@ -107,7 +108,6 @@ def _prepare(
     training: Training, out: Path, resume: bool, init: str | Path | None, part: str
 ) -> None:
     """Find out where the run stands, and have its folder say what it is."""
-    resume = resume or distributed.restarts() > 0
     if resume and (out / journal.STATE).exists():
         resuming.resume(training, out)
     elif init is not None:
