@@ -231,8 +231,11 @@ def _compile(training: Training) -> None:
         )
     mode = {"default": None, "graphs": "reduce-overhead"}[how]
     # Not the discriminators: they are called twice before one backward pass, and the compiled form
-    # saves for it the very buffers of the spectral norms that the second call moves.
-    for network in (training.trained, training.encoder):
+    # saves for it the very buffers of the spectral norms that the second call moves. Nor, on a CPU,
+    # the renderer: torch 2.13 returns the gradient of replicate padding channels-last and has told
+    # the compiler that it would be contiguous.
+    cuda = training.device.type == "cuda"
+    for network in (training.trained if cuda else training.model.flow, training.encoder):
         network.compile(mode=mode)
 
 
