@@ -1,9 +1,9 @@
 """The ablation grid: four models at equal budget, and the full one without some of its losses.
 
 Each run is one or two calls of `gfla.train.fit`, resumable like those, then judged on held-out
-people and recorded as `results/runs/ablation-<name>-<seed>.json`; `gfla.ablation_table` writes the
-tables. Full and Bi-Sample begin stage 2 with the same flow estimator, since stage 1 knows nothing
-of the renderer; the two without F have no stage 1.
+people and recorded as `results/runs/ablation-<name>-<seed>.json`; `gfla.ablation.ablation_table`
+writes the tables. Full and Bi-Sample begin stage 2 with the same flow estimator, since stage 1
+knows nothing of the renderer; the two without F have no stage 1.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 
-from gfla import ablation_table, checkpoint, journal, judging, ledger, model, storage, train
-from gfla.cells import CHANGES, FRESH, PROFILES, Job, Run, configure, grid, jobs
+from gfla import checkpoint, journal, ledger, model, storage, train
+from gfla.ablation import ablation_table
+from gfla.ablation.cells import CHANGES, FRESH, PROFILES, Job, Run, configure, grid, jobs
+from gfla.ablation.ladder import MODELS
 from gfla.config import Config, override, preset
-from gfla.ladder import MODELS
+from gfla.scores import judging
 
 TABLES = ("after", "only", "never")  # when they are written
 SHAPE = ("attention", "mask_start", "base", "cap")  # in which the models differ

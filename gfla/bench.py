@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from gfla import bench_kinds, bench_rows, bench_tables, bench_targets, ledger, storage, timing
-from gfla.bench_kinds import Effort, NotMeasured
-from gfla.bench_rows import Row
+from gfla import ledger, storage
 from gfla.config import pick_device
+from gfla.speed import bench_kinds, bench_rows, bench_tables, bench_targets, timing
+from gfla.speed.bench_kinds import Effort, NotMeasured
+from gfla.speed.bench_rows import Row
 
 _DIGITS = 5  # that count, of a measured number
 

@@ -1,8 +1,8 @@
 """Weights and training states on disk: our own files.
 
-Those that the paper's authors published are read by `gfla.published`; its names are here as well,
-so that there is one place to ask for weights. Nothing executes what a file says: `torch.load` runs
-with weights_only=True, always.
+Those that the paper's authors published are read by `gfla.exchange.published`; its names are here
+as well, so that there is one place to ask for weights. Nothing executes what a file says:
+`torch.load` runs with weights_only=True, always.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gfla import bytes8, storage
-from gfla.model import restore
-from gfla.published import (
+from gfla.exchange.published import (
     import_published,
     import_published_discriminator,
     import_published_flow,
     import_published_motion,
     published_name,
 )
+from gfla.model import restore
 from gfla.storage import CheckpointError
 
 __all__ = [

@@ -31,10 +31,12 @@ COMMANDS = {
     "ablate": Command("train, judge and record the four models of the ablation", "gfla.ablate"),
     "bench": Command("time our sampling against the literal form and the floor", "gfla.bench"),
     "evaluate": Command("score a model's or a folder's pictures, with a table", "gfla.evaluate"),
-    "export": Command("write a trained generator as ONNX or torch.export", "gfla.exporting"),
-    "import": Command("read weights that the authors published", "gfla.importing"),
+    "export": Command(
+        "write a trained generator as ONNX or torch.export", "gfla.exchange.exporting"
+    ),
+    "import": Command("read weights that the authors published", "gfla.exchange.importing"),
     "data": Command("check, prepare, preview and unpack data sets on disk", "gfla.data_sets"),
-    "render": Command("move the person of a photograph of one's own", "gfla.rendering"),
+    "render": Command("move the person of a photograph of one's own", "gfla.photos.rendering"),
     "readme": Command("fill the README's tables from the ledger", "gfla.readme"),
     "sample": Command(
         "write procedural people to disk in the DeepFashion layout",

@@ -5,8 +5,8 @@
     python -m gfla evaluate --model people --against people   people nobody trained on, truth known
 
 What is left out is named, nothing is left out silently. With `--protocol NAME` pictures are scored
-in a way that papers use (`gfla.named_protocols`); with `--protocol` alone, under every convention
-of the field, one at a time (`gfla.protocol`).
+in a way that papers use (`gfla.scores.named_protocols`); with `--protocol` alone, under every
+convention of the field, one at a time (`gfla.scores.protocol`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import Any
 
 import torch
 
-from gfla import judging, ledger, named_protocols, protocol, scoring, storage
+from gfla import ledger, storage
 from gfla.config import pick_device
-from gfla.conventions import Scene
-from gfla.judging import METRICS
-from gfla.pairing import DAMAGED
-from gfla.scoring import PEOPLE, Evaluation
+from gfla.scores import judging, named_protocols, protocol, scoring
+from gfla.scores.conventions import Scene
+from gfla.scores.judging import METRICS
+from gfla.scores.pairing import DAMAGED
+from gfla.scores.scoring import PEOPLE, Evaluation
 
 MATRIX = "matrix"  # --protocol without a name
 SAMPLE = "data/sample"  # what a model is scored on unless told otherwise
@@ -39,7 +40,7 @@ def table(results: dict[str, float]) -> str:
     """The results as a Markdown table with the direction and the meaning of each.
 
     Args:
-        results: name of `gfla.judging.METRICS` -> value; what is over the person only
+        results: name of `gfla.scores.judging.METRICS` -> value; what is over the person only
             (`…_foreground`) stands in a column of its own beside what is over the whole picture.
 
     >>> print(table({"l1": 0.0625, "l1_foreground": 0.25}).splitlines()[2][:31])

@@ -1,9 +1,9 @@
 """How good a picture is: tensors in, numbers out; and the door to all other metrics of a truth.
 
 Nothing here gives a gradient, and no loss, early stop or choice of a shipped model may use a
-metric of the truth. Those of flow and occlusion live in `gfla.flow_metrics` and are importable from
-here; distances over features are in `gfla.perceptual`; what a whole model is worth says
-`gfla.judging`.
+metric of the truth. Those of flow and occlusion live in `gfla.scores.flow_metrics` and are
+importable from here; distances over features are in `gfla.scores.perceptual`; what a whole model is
+worth says `gfla.scores.judging`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gfla.averages import plain, reduce_pairs, weighted_mean
-from gfla.flow_metrics import (
+from gfla.scores.averages import plain, reduce_pairs, weighted_mean
+from gfla.scores.flow_metrics import (
     endpoint_error,
     endpoint_error_by_part,
     expected_offset,
@@ -24,7 +24,7 @@ from gfla.flow_metrics import (
     upsample_flow,
     zero_flow_error,
 )
-from gfla.perceptual import encoder_distance, encoder_frechet, fid, lpips
+from gfla.scores.perceptual import encoder_distance, encoder_frechet, fid, lpips
 
 if TYPE_CHECKING:
     from gfla.types import Image, Mask

@@ -7,7 +7,9 @@ import math
 import re
 from pathlib import Path
 
-from gfla import bench_tables, bench_targets, ladder, ledger, notebooks, standings, storage
+from gfla import ledger, notebooks, storage
+from gfla.ablation import ladder, standings
+from gfla.speed import bench_tables, bench_targets
 
 STREET = "street"  # the recorded run of all notebooks
 MARKED = re.compile(r"(<!-- (\w+): made by python -m gfla readme -->\n).*?(<!-- end -->)", re.S)

@@ -189,8 +189,8 @@ def judge_any(model: nn.Module, stage: str, pairs: int, config: Config) -> dict[
         `turning.judge`, and held_out_…, the same over classes that no training has seen. Clips:
         as `moving.judge`, and noisy_…, the same with the poses of a detector that errs.
     """
-    from gfla import moving, turning  # each brings data along that no other kind needs
     from gfla.data import detector, objects
+    from gfla.scores import moving, turning  # each brings data along that no other kind needs
 
     kind, counted = config.model.kind, {"measured_pairs": pairs}
     if kind == "people":

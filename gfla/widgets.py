@@ -81,7 +81,7 @@ def order_checker(
     """A field for key points as JSON, above their picture and what looks wrong in their order.
 
     Args:
-        draw: key points that were read -> Figure, such as `gfla.sheets.order_sheet`.
+        draw: key points that were read -> Figure, such as `gfla.interactive.sheets.order_sheet`.
         text: what stands in the field at first.
         size: (H, W) of the picture that the numbers refer to, where the text does not tell.
     Returns:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import gfla
-from gfla import ablate, journal, judging, ledger, model, storage
+from gfla import ablate, journal, ledger, model, storage
+from gfla.ablation.ladder import MODELS, NOT_FULL, VARIANTS
 from gfla.cli import main
 from gfla.config import preset
-from gfla.ladder import MODELS, NOT_FULL, VARIANTS
+from gfla.scores import judging
 
 
 @pytest.fixture(scope="module")

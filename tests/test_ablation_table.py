@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import synthetic_runs
 
-from gfla import ablation_table, ladder, storage
+from gfla import storage
+from gfla.ablation import ablation_table, ladder
 
 
 @pytest.fixture

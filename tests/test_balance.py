@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from gfla import balance, losses
+from gfla import losses
 from gfla.config import TERMS, preset
 from gfla.discriminator import Discriminator
 from gfla.model import GFLA
 from gfla.step import TrainingError
+from gfla.street import balance
 
 
 class Tiles(nn.Module):

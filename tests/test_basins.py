@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from gfla import basins, scenes
-from gfla.basins import Basin
 from gfla.sampling import gaussian_warp
+from gfla.street import basins, scenes
+from gfla.street.basins import Basin
 
 SMALL = scenes.Setting(side=10, margin=9, channels=8, attention_steps=120, descent_steps=25)
 

@@ -4,19 +4,10 @@ import re
 
 import pytest
 
-from gfla import (
-    bench,
-    bench_figures,
-    bench_kinds,
-    bench_rows,
-    bench_tables,
-    bench_targets,
-    cli,
-    readme,
-    storage,
-)
-from gfla.bench_kinds import Effort
-from gfla.bench_rows import Row
+from gfla import bench, cli, readme, storage
+from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets
+from gfla.speed.bench_kinds import Effort
+from gfla.speed.bench_rows import Row
 
 BRIEF = Effort(turns=1, seconds=0.0, threads=1)
 SIZE = {"channels": 4, "side": 8, "n": 3, "batch": 1, "hidden": 8}

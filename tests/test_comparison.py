@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gfla.comparison import paired_difference, range_coverage, set_difference
+from gfla.scores.comparison import paired_difference, range_coverage, set_difference
 
 
 def models(random, seeds, pairs, effect, seed_spread, pair_spread, noise):

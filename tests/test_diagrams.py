@@ -2,7 +2,7 @@
 
 import pytest
 
-from gfla import diagrams
+from gfla.street import diagrams
 
 
 def test_the_weights_written_are_bilinear_ones_and_equal_the_areas():

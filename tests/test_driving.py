@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from gfla import driving, moving
 from gfla.data import people
+from gfla.scores import moving
+from gfla.street import driving
 
 TIMES = [t / 12 for t in range(17)]
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import checkpoint, cli, evaluate, judging, ledger, pairing, scoring, storage
+from gfla import checkpoint, cli, evaluate, ledger, storage
 from gfla.config import preset
 from gfla.data import keypoints
 from gfla.data.folders import DeepFashion, Market1501
 from gfla.model import GFLA
-from gfla.pairing import DAMAGED, pair_folders
+from gfla.scores import judging, pairing, scoring
+from gfla.scores.pairing import DAMAGED, pair_folders
 
 PLAIN = "l1,psnr,ssim"
 

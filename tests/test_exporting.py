@@ -12,12 +12,13 @@ import pytest
 import torch
 
 import gfla
-from gfla import agreement, cli, exporting, parity, portable, signatures, storage
-from gfla.agreement import check
+from gfla import cli, storage
 from gfla.animation import Animation
 from gfla.checkpoint import import_published, save_model
+from gfla.exchange import agreement, exporting, parity, portable, signatures
+from gfla.exchange.agreement import check
+from gfla.exchange.portable import ExportError, onnx_bytes, pt2_bytes, to_program
 from gfla.model import GFLA
-from gfla.portable import ExportError, onnx_bytes, pt2_bytes, to_program
 from gfla.views import AppearanceFlow, Views
 
 SMALL = {"kernel_sizes": {1: 3}, "flow_base": 4, "flow_depth": 2, "base": 4, "depth": 1}

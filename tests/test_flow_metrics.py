@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gfla import metrics
-from gfla.flow_metrics import (
+from gfla.sampling import extract_patches, local_attention
+from gfla.scores.flow_metrics import (
     endpoint_error,
     endpoint_error_by_part,
     expected_offset,
@@ -14,7 +15,6 @@ from gfla.flow_metrics import (
     upsample_flow,
     zero_flow_error,
 )
-from gfla.sampling import extract_patches, local_attention
 
 
 def constant_flow(dx, dy, h=4, w=6, batch=1):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gfla import gaze
+from gfla.ablation import gaze
 from gfla.config import preset
 from gfla.data import people
 from gfla.model import GFLA, even

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_published import GENERATORS, JUDGES, same
 
-from gfla import cli, parity, storage
+from gfla import cli, storage
 from gfla.checkpoint import (
     import_published,
     import_published_discriminator,
@@ -19,9 +19,10 @@ from gfla.checkpoint import (
     load_model,
     published_name,
 )
-from gfla.importing import convert, describe, examine, load_part
-from gfla.layouts import KEYPOINT, PARTS, combinations, network, recognise
-from gfla.released import LICENCE, RELEASED, candidates
+from gfla.exchange import parity
+from gfla.exchange.importing import convert, describe, examine, load_part
+from gfla.exchange.layouts import KEYPOINT, PARTS, combinations, network, recognise
+from gfla.exchange.released import LICENCE, RELEASED, candidates
 from gfla.storage import CheckpointError
 
 NETWORKS = {  # published network: (task, part) that its names tell

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from gfla import judging, metrics, perceptual
+from gfla import metrics
 from gfla.data import people
 from gfla.encoder import SmallEncoder
-from gfla.flow_metrics import endpoint_error, expected_offset, occlusion_scores, share_within
-from gfla.judging import METRICS, PictureJudge, judge, judge_images
 from gfla.model import GFLA
 from gfla.sampling import warp
+from gfla.scores import judging, perceptual
+from gfla.scores.flow_metrics import endpoint_error, expected_offset, occlusion_scores, share_within
+from gfla.scores.judging import METRICS, PictureJudge, judge, judge_images
 from gfla.types import Output
 
 SIZE, COUNT = (32, 32), 20  # more than one batch, and not a whole number of them

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import synthetic_runs
 
-from gfla import ladder, ledger, storage
-from gfla.judging import METRICS
+from gfla import ledger, storage
+from gfla.ablation import ladder
+from gfla.scores.judging import METRICS
 
 
 @pytest.fixture(autouse=True)

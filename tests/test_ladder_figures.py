@@ -6,9 +6,10 @@ import synthetic_runs
 import torch
 from matplotlib.colors import to_hex
 
-from gfla import ladder, ladder_figures, ladder_strips, pictures, standings
+from gfla import pictures
+from gfla.ablation import ladder, ladder_figures, ladder_strips, standings
 from gfla.data import people
-from gfla.judging import METRICS
+from gfla.scores.judging import METRICS
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
-from gfla import lessons, losses, metrics
+from gfla import losses, metrics
 from gfla.config import preset
 from gfla.data import people
 from gfla.encoder import SmallEncoder
 from gfla.model import GFLA
+from gfla.street import lessons
 
 SATURATED = 1 - math.exp(-1)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import live
 from gfla.data import posing, stances
 from gfla.data.keypoints import heatmaps
+from gfla.interactive import live
 from gfla.model import GFLA
 
 WAYS = ("full", "bilinear", "global", "baseline")

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from gfla import ledger, memory, moving, ways
+from gfla import ledger
 from gfla.animation import Animation
+from gfla.scores import moving, ways
+from gfla.street import memory
 
 SIZE = (32, 32)
 

@@ -164,7 +164,8 @@ def test_metrics_give_no_gradient_and_plain_floats():
 
 
 def test_every_metric_is_found_in_one_room():
-    from gfla import flow_metrics, metrics, perceptual
+    from gfla import metrics
+    from gfla.scores import flow_metrics, perceptual
 
     for room, names in (
         (perceptual, ("lpips", "fid", "encoder_distance", "encoder_frechet")),

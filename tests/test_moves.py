@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from gfla import ledger, live, moves
+from gfla import ledger
 from gfla.data import posing, stances
 from gfla.data.posing import Pose
+from gfla.interactive import live
 from gfla.model import GFLA
+from gfla.street import moves
 
 SIZE = (32, 32)
 

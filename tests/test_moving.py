@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from gfla import moving, ways
 from gfla.animation import Animation
 from gfla.data.detector import NOISY, Detector
+from gfla.scores import moving, ways
 
 SIZE = (32, 32)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from gfla import memory, moving, ways
-from gfla import moving_figures as figures
 from gfla.data import portraits
+from gfla.scores import moving, ways
+from gfla.street import memory
+from gfla.street import moving_figures as figures
 
 SIZE = (32, 32)
 

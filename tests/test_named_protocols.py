@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
-from gfla import cli, metrics, named_protocols
-from gfla.conventions import Scene, relative_error, ssim_own_range
-from gfla.named_protocols import METRICS, NAMED, score
-from gfla.resaving import as_bytes, jpeg, resize
+from gfla import cli, metrics
+from gfla.scores import named_protocols
+from gfla.scores.conventions import Scene, relative_error, ssim_own_range
+from gfla.scores.named_protocols import METRICS, NAMED, score
+from gfla.scores.resaving import as_bytes, jpeg, resize
 
 
 @pytest.fixture(scope="module")

@@ -7,27 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import (
-    config,
-    features,
-    journal,
-    origins,
-    own_data,
-    own_figures,
-    own_poses,
-    passes,
-    repainting,
-    scoring,
-    streams,
-    train,
-)  # fmt: skip
-from gfla.conventions import Scene
+from gfla import config, features, journal, passes, streams, train
 from gfla.data import keypoints as kp
 from gfla.data import pose_files, pose_repairs, posing, retargeting
 from gfla.data.checking import check
 from gfla.data.folders import DeepFashion, Market1501, write_sample
 from gfla.data.posing import Pose
 from gfla.data.preparing import prepare
+from gfla.photos import origins, repainting
+from gfla.scores import scoring
+from gfla.scores.conventions import Scene
+from gfla.street import own_data, own_figures, own_poses
 
 SAMPLE = own_data.located("sample")
 

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gfla import inception, perceptual, trunks
 from gfla.encoder import SmallEncoder
-from gfla.frechet import frechet
-from gfla.inception import Inception
-from gfla.judging import judge_images
-from gfla.perceptual import TAPS, area_mean, encoder_distance, encoder_frechet
+from gfla.scores import inception, perceptual, trunks
+from gfla.scores.frechet import frechet
+from gfla.scores.inception import Inception
+from gfla.scores.judging import judge_images
+from gfla.scores.perceptual import TAPS, area_mean, encoder_distance, encoder_frechet
 from gfla.storage import CheckpointError, sha256
 
 
@@ -265,8 +265,13 @@ def test_a_forged_trunk_gives_no_lpips(alexnet, cache):
 def test_missing_weights_are_told(cache, tmp_path):
     with pytest.raises(FileNotFoundError) as told:
         perceptual.lpips(pictures(), pictures())
-    for word in ("alexnet-owt-7be5be79.pth", str(cache), "https://download.pytorch.org/models/",
-                 trunks.TRUNKS["alex"].sha256, "gfla.perceptual.encoder_distance"):  # fmt: skip
+    for word in (
+        "alexnet-owt-7be5be79.pth",
+        str(cache),
+        "https://download.pytorch.org/models/",
+        trunks.TRUNKS["alex"].sha256,
+        "gfla.scores.perceptual.encoder_distance",
+    ):
         assert word in str(told.value)
     with pytest.raises(FileNotFoundError, match="vgg16-397923af.pth"):
         perceptual.lpips(pictures(), pictures(), net="vgg", path=tmp_path / "elsewhere.pth")

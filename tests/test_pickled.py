@@ -9,7 +9,7 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from gfla import pickled
+from gfla.exchange import pickled
 from gfla.storage import CheckpointError
 
 FORMS = {"zip": True, "legacy": False}

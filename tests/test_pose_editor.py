@@ -9,10 +9,10 @@ from gfla.data.keypoints import LIMBS, OPENPOSE_18
 from gfla.data.pasting import parse
 from gfla.data.posing import Pose, bones, moved
 from gfla.data.stances import preset
-from gfla.one_at_a_time import view
-from gfla.pixel_picker import PixelPicker
-from gfla.pose_editor import PoseEditor
-from gfla.pose_sliders import PoseSliders
+from gfla.interactive.one_at_a_time import view
+from gfla.interactive.pixel_picker import PixelPicker
+from gfla.interactive.pose_editor import PoseEditor
+from gfla.interactive.pose_sliders import PoseSliders
 
 SIZE = (64, 48)
 STAND = Pose(

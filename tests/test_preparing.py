@@ -12,7 +12,7 @@ from gfla.data.folders import DeepFashion, Market1501
 from gfla.data.preparing import NOTE, SUMS, prepare
 from gfla.data.protocols import PROTOCOLS
 from gfla.data.sample import flattened
-from gfla.resaving import jpeg, resize
+from gfla.scores.resaving import jpeg, resize
 
 ONE = "img_highres/WOMEN/Tees_Tanks/id_00000001/01_1_front.jpg"
 TWO = "img_highres/WOMEN/Tees_Tanks/id_00000002/01_7_additional.jpg"

@@ -7,14 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gfla import conventions, ledger, metrics, perceptual, protocol, resaving
+from gfla import ledger, metrics
 from gfla.config import preset
-from gfla.conventions import REFERENCE, Measure, Scene
 from gfla.data import people
 from gfla.encoder import SmallEncoder
 from gfla.model import GFLA
-from gfla.protocol import Onlooker, matrix
-from gfla.resaving import as_bytes, jpeg, resize
+from gfla.scores import conventions, perceptual, protocol, resaving
+from gfla.scores.conventions import REFERENCE, Measure, Scene
+from gfla.scores.protocol import Onlooker, matrix
+from gfla.scores.resaving import as_bytes, jpeg, resize
 
 
 def mean_frechet(images, targets):

@@ -18,9 +18,9 @@ from gfla.checkpoint import (
     published_name,
 )
 from gfla.discriminator import Discriminator
+from gfla.exchange.published import DISCRIMINATORS
 from gfla.extraction import MotionExtraction
 from gfla.model import TASKS, build, parameters
-from gfla.published import DISCRIMINATORS
 from gfla.storage import CheckpointError
 
 GENERATORS = {  # task: the published network, and that of its flow alone

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from gfla import moving, recurrence, ways
 from gfla.animation import Animation
 from gfla.data.detector import Detector
 from gfla.extraction import MotionExtraction
+from gfla.scores import moving, ways
+from gfla.street import recurrence
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from gfla import checkpoint, cli, detecting, journal, storage
+from gfla import checkpoint, cli, journal, storage
 from gfla.data import people, posing, stances
 from gfla.data.bones import COCO_17
 from gfla.data.keypoints import OPENPOSE_18, heatmaps, write_annotations
@@ -18,6 +18,7 @@ from gfla.data.pasting import to_json
 from gfla.data.pose_repairs import repaired
 from gfla.data.posing import Pose
 from gfla.model import GFLA, load
+from gfla.photos import detecting
 from gfla.pictures import to_uint8
 
 USUAL = ("photo.jpg", "a.json", "b.json", "c.png")

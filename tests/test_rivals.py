@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from gfla import bench_lessons, rivals
-from gfla.rivals import BILINEAR, CONVOLUTIONS, FAST, LITERAL, OURS, Size
+from gfla.speed import bench_lessons, rivals
+from gfla.speed.rivals import BILINEAR, CONVOLUTIONS, FAST, LITERAL, OURS, Size
 
 SMALL = Size(channels=4, side=8, n=3, hidden=8)
 

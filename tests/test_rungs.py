@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gfla import rungs
+from gfla.ablation import rungs
 from gfla.attention import BilinearSampling
 from gfla.config import preset
 from gfla.data import people

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gfla import ladder, scaling
+from gfla.ablation import ladder
+from gfla.speed import scaling
 
 JOBS = {
     "flow": (3.0, None), "full": (4.0, "flow"), "longer": (5.0, "full"), "bilinear": (4.0, "flow"),

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from gfla import scenes
 from gfla.sampling import warp
+from gfla.street import scenes
 
 SMALL = scenes.Setting(side=8, margin=4, channels=4)
 

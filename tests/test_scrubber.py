@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import films, scrubber
+from gfla import films
+from gfla.interactive import scrubber
 from gfla.pictures import to_uint8
 
 

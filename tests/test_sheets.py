@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import live, sheets
 from gfla.data import stances
+from gfla.interactive import live, sheets
 from gfla.model import GFLA
 
 SIZE = (32, 32)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import sources, storage
+from gfla import storage
 from gfla.data import people
 from gfla.data.keypoints import OPENPOSE_18, read_annotations
+from gfla.interactive import sources
 
 
 def joints_at(*marks):

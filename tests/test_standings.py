@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic_runs
 
-from gfla import ladder, standings
+from gfla.ablation import ladder, standings
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import live, sheets, where
 from gfla.data import pasting
 from gfla.data.stances import preset
+from gfla.interactive import live, sheets, where
+from gfla.interactive.own_picture import OwnPicture
+from gfla.interactive.studio import Studio
 from gfla.model import GFLA
-from gfla.own_picture import OwnPicture
-from gfla.studio import Studio
 
 SMALL = {"flow_base": 4, "flow_depth": 3, "base": 4, "depth": 2, "hidden": 4}
 

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from gfla import metrics, temporal
+from gfla import metrics
 from gfla.data import motion, people
 from gfla.sampling import warp
-from gfla.temporal import clip_scores, flicker, growth, jitter, warp_error
+from gfla.scores import temporal
+from gfla.scores.temporal import clip_scores, flicker, growth, jitter, warp_error
 
 
 def moving(texture, steps, frames):

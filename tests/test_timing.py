@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gfla import timing
+from gfla.speed import timing
 
 
 def burn(seconds):

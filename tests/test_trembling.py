@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gfla import trembling
+from gfla.street import trembling
 
 TOYS = trembling.toys()
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gfla import ledger, turn_figures, viz
+from gfla import ledger, viz
+from gfla.street import turn_figures
 
 
 def clip(value, count=18, side=32):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from gfla import turning
 from gfla.data import objects
 from gfla.flow import upsample_flow
 from gfla.sampling import warp
+from gfla.scores import turning
 from gfla.types import Output
 from gfla.views import AppearanceFlow, Views
 

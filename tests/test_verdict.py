@@ -4,9 +4,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from gfla import verdict
 from gfla.data.body import PARTS
 from gfla.model import GFLA
+from gfla.street import verdict
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from gfla import turning, viewpoints
 from gfla.data import objects
+from gfla.scores import turning
+from gfla.street import viewpoints
 from gfla.views import Views
 
 

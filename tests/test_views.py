@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gfla.attention import WAYS
+from gfla.exchange.published import import_published
 from gfla.flow import upsample_flow
 from gfla.model import load
-from gfla.published import import_published
 from gfla.sampling import warp
 from gfla.storage import CheckpointError
 from gfla.types import Output

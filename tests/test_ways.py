@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from gfla import moving, ways
 from gfla.animation import Animation
 from gfla.data.detector import NOISY
+from gfla.scores import moving, ways
 
 SIZE = (32, 32)
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook
 
-from gfla import cells, notebooks, reproduce, storage
+from gfla import notebooks, reproduce, storage
+from gfla.ablation import cells
 
 pytestmark = [
     pytest.mark.skipif(

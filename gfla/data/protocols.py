@@ -1,6 +1,6 @@
 """The ways in which a data set's pictures are brought to the size that is trained on or scored.
 
-Which one was taken decides numbers: `gfla.conventions` measures by how much.
+Which one was taken decides numbers: `gfla.scores.conventions` measures by how much.
 """
 
 from __future__ import annotations

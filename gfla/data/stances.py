@@ -156,8 +156,8 @@ def with_facing(pose: Pose, degrees: float) -> Pose:
 def seen(pose: Pose) -> Pose:
     """The pose as a detector would tell it: joints of the face that are turned away are missing.
 
-    What `gfla.live.Painter` gives to the model, which has never seen a nose on the back of a head.
-    Limbs hidden behind the body stay. A pose without depth stays as it is.
+    What `gfla.interactive.live.Painter` gives to the model, which has never seen a nose on the back
+    of a head. Limbs hidden behind the body stay. A pose without depth stays as it is.
     """
     way = facing(pose) if pose.depth else None
     if way is None:

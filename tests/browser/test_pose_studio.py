@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import servers
 
-from gfla import live, notebooks
+from gfla import notebooks
+from gfla.interactive import live
 
 pytestmark = pytest.mark.timeout(600)
 
