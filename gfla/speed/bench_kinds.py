@@ -99,6 +99,9 @@ def _generator(given: Mapping, effort: Effort, device: str, tick: Callable) -> d
 def _step(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
     plain = {"layout": "contiguous", "compile": "off"}
     changes, encoder = {LITERAL: plain, OURS: {}}, None
+    if given["preset"] == "small":  # what precision is worth, and how far attention could bring it
+        changes |= {rivals.LITERAL32: plain | {"precision": "float32"}}
+        changes |= {rivals.BILINEAR: {"attention": "bilinear"}}
     if torch.device(device).type == "cuda":
         from gfla.features import VGG19
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from gfla import ledger
 from gfla.speed import timing
 from gfla.speed.bench_targets import Entry, best, less_memory, over, row, turns_of
-from gfla.speed.rivals import BILINEAR, FAST, LITERAL, OURS, TRITON
+from gfla.speed.rivals import BILINEAR, FAST, LITERAL, LITERAL32, OURS, TRITON
 
 
 def rows_table(entry: Entry, groups: Sequence[str] = ()) -> str:
@@ -53,14 +53,15 @@ def _milli(seconds: float) -> str:
 
 def images_table(entry: Entry) -> str:
     """Pictures a second of wall time, of the whole model and of a training step."""
-    lines = [["row", "what", "literal", "ours", BILINEAR]]
+    forms = LITERAL, LITERAL32, OURS, BILINEAR
+    lines = [["row", "what", *forms]]
     for one in entry.get("rows", ()):
         if "images" not in one:
             continue
         for part in ("inference", "both", "step"):
             key = f"{part}, wall"
             cells = []
-            for form in (LITERAL, OURS, BILINEAR):
+            for form in forms:
                 values = one["times"].get(form, {}).get(key)
                 rate = one["images"] / timing.quartiles(values)[1] if values else None
                 cells.append("–" if rate is None else f"{rate:.3g}")

@@ -26,6 +26,7 @@ from gfla.step import iterate
 
 LITERAL, FAST, TRITON, CONVOLUTIONS, COPY = "literal", "fast", "triton", "convolutions", "copy"
 OURS, BILINEAR = "ours", "one bilinear read"
+LITERAL32 = "literal, float32"
 BACKENDS = {LITERAL: "reference", FAST: "fast", TRITON: "triton"}
 GIB = 2**30
 
@@ -264,8 +265,8 @@ def trainees(
 
     Args:
         preset: of `gfla.config.preset`.
-        changes: form -> fields of the configuration that it sets otherwise. The one called
-            "literal" runs with the reference backend, others as the library chooses.
+        changes: form -> fields of the configuration that it sets otherwise. Those called "literal"
+            and "literal, float32" run with the reference backend, others as the library chooses.
         device: where.
         seed: of weights and data.
         encoder: that the losses look through, instead of the configuration's.
@@ -279,7 +280,7 @@ def trainees(
         place = torch.device(device)
         run = training.begin(settings, "full", seed, place, encoder)
         batch = streams.batches(settings.data, seed, place)(0)
-        which = "reference" if name == LITERAL else ""
+        which = "reference" if name in (LITERAL, LITERAL32) else ""
         found[name] = Trainee(_stepping(run, batch, which), settings.data.batch)
     return found
 
