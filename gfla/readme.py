@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gfla import ledger, notebooks, storage
 from gfla.ablation import ladder, standings
-from gfla.speed import bench_tables, bench_targets
+from gfla.speed import bench_tables, bench_targets, scaling
 
 STREET = "street"  # the recorded run of all notebooks
 MARKED = re.compile(r"(<!-- (\w+): made by python -m gfla readme -->\n).*?(<!-- end -->)", re.S)
@@ -210,6 +210,7 @@ def filled(text: str) -> str:
         "differences": differences_table,
         "performance": performance_table,
         "processes": processes_table,
+        "scaling": scaling.table,
     }
     return MARKED.sub(lambda m: m[1] + tables[m[2]]() + "\n" + m[3], text)
 

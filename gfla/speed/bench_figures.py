@@ -81,7 +81,15 @@ def _banded(found: Mapping[str, Sequence[tuple]]) -> dict:
     return {"lines": middles, "bands": {label: (lows[label], highs[label]) for label in found}}
 
 
-def where(entry: Entry, rows: Sequence[str] = ("where-n5", "where-n3", "where-fashion")) -> Figure:
+TIMED = {  # a row of shares: what it is called, which row has its time, of which part
+    "where-n5": ("n = 5", "operator-n5", "both"),
+    "where-n3": ("n = 3", "operator-n3", "both"),
+    "where-fashion": ("fashion", "fashion", "both"),
+    "where-step": ("a step of small", "step-small", "step"),
+}
+
+
+def where(entry: Entry, rows: Sequence[str] = tuple(TIMED)) -> Figure:
     """Draw where the time goes, as shares of the literal form's.
 
     Args:
@@ -91,15 +99,13 @@ def where(entry: Entry, rows: Sequence[str] = ("where-n5", "where-n3", "where-fa
     Returns:
         Figure: two bars a row, the literal form's of length 1, cut into groups of operators.
     """
-    timed = {"where-n5": "operator-n5", "where-n3": "operator-n3", "where-fashion": "fashion"}
-    titles = {"where-n5": "n = 5", "where-n3": "n = 3", "where-fashion": "fashion"}
     bars = []
     for row in rows:
-        found = bench_targets.row(entry, row).get("shares", {})
-        for form, shares in found.items():
+        title, timed, part = TIMED.get(row, (row, row, "both"))
+        for form, shares in bench_targets.row(entry, row).get("shares", {}).items():
             label = LITERAL if form == LITERAL else OURS
-            ratio = bench_targets.over(entry, timed.get(row, row), form, LITERAL, "both")
-            bars.append((f"{titles.get(row, row)}, {label}", shares, ratio[1] if ratio else 1.0))
+            ratio = bench_targets.over(entry, timed, form, LITERAL, part)
+            bars.append((f"{title}, {label}", shares, ratio[1] if ratio else 1.0))
     figure = Figure(figsize=(viz.WIDE, 0.9 + 0.27 * len(bars)), layout="constrained")
     axes = figure.subplots()
     for place, (_, shares, length) in enumerate(bars):
@@ -112,7 +118,7 @@ def where(entry: Entry, rows: Sequence[str] = ("where-n5", "where-n3", "where-fa
     axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    axes.set_xlabel("forward + backward, literal form = 1")
+    axes.set_xlabel("forward + backward (step: all of it), literal form = 1")
     figure.legend(loc="outside upper center", ncols=len(PARTS))
     return figure
 

@@ -96,17 +96,20 @@ def _generator(given: Mapping, effort: Effort, device: str, tick: Callable) -> d
     return {"apart": close, "times": times, "images": given.get("batch", 1)}
 
 
+PLAIN = {"layout": "contiguous", "compile": "off"}  # of a training whose attention is literal
+
+
 def _step(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
-    plain = {"layout": "contiguous", "compile": "off"}
-    changes, encoder = {LITERAL: plain, OURS: {}}, None
+    changes, encoder = {LITERAL: PLAIN, OURS: {}}, None
     if given["preset"] == "small":  # what precision is worth, and how far attention could bring it
-        changes |= {rivals.LITERAL32: plain | {"precision": "float32"}}
+        changes |= {rivals.LITERAL32: PLAIN | {"precision": "float32"}}
         changes |= {rivals.BILINEAR: {"attention": "bilinear"}}
+        changes |= {rivals.LAST: {"layout": "channels_last"}}
     if torch.device(device).type == "cuda":
         from gfla.features import VGG19
 
         encoder = VGG19()  # random: its time is that of the trained one
-        changes[LITERAL] = plain | {"precision": "float32"}
+        changes[LITERAL] = PLAIN | {"precision": "float32"}
         changes[OURS] = {"precision": "bfloat16", "compile": "default", "layout": "channels_last"}
     found = rivals.trainees(given["preset"], changes, device, encoder=encoder)
     first = {name: one.step()["total"] for name, one in found.items()}
@@ -157,6 +160,15 @@ def _shares(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict
         call = partial(rivals.passes, forms[name], device)
         call()
         found[name] = timing.shares(call, device)
+    return {"shares": found}
+
+
+def _step_shares(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
+    found = {}
+    for name, one in rivals.trainees(given["preset"], {LITERAL: PLAIN, OURS: {}}, device).items():
+        tick(name)
+        one.step()
+        found[name] = timing.shares(one.step, device)
     return {"shares": found}
 
 
@@ -250,6 +262,7 @@ KINDS: dict[str, Callable[[Mapping, Effort, str, Callable], dict[str, Any]]] = {
     "step": _step,
     "pose": _pose,
     "shares": _shares,
+    "step shares": _step_shares,
     "memory": _memory,
     "processes": _processes,
     "start": _start,

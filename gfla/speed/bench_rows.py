@@ -63,6 +63,7 @@ def rows(quick: bool = False) -> list[Row]:
         Row("where-fashion", "where", "shares", {"preset": "fashion"}, rooms=MODEL),
         Row("step-small", "step", "step", {"preset": "small"}, "cpu", STEP),
         Row("step-fashion", "step", "step", {"preset": "fashion"}, "cuda", STEP),
+        Row("where-step", "where", "step shares", {"preset": "small"}, "cpu", STEP),
         Row("pose-128", "pose", "pose", {"side": 128}, "cpu", ANSWER),
         Row("processes", "processes", "processes", {"preset": "small", "counts": [1, 2]}, "cpu",
             (*STEP, "distributed")),

@@ -26,7 +26,7 @@ from gfla.step import iterate
 
 LITERAL, FAST, TRITON, CONVOLUTIONS, COPY = "literal", "fast", "triton", "convolutions", "copy"
 OURS, BILINEAR = "ours", "one bilinear read"
-LITERAL32 = "literal, float32"
+LITERAL32, LAST = "literal, float32", "ours, channels-last"
 BACKENDS = {LITERAL: "reference", FAST: "fast", TRITON: "triton"}
 GIB = 2**30
 
