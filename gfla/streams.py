@@ -65,6 +65,7 @@ def batches(
     kind: str = "people",
     rank: int = 0,
     world: int = 1,
+    parts: int = 1,
 ) -> Callable[[int], Batch]:
     """The function step -> batch of a data source.
 
@@ -77,6 +78,8 @@ def batches(
         device: where the tensors are wanted.
         kind: of the model, see `gfla.passes`.
         rank, world: of how many processes this is which one.
+        parts: that each process takes its rows in, `optim.accumulate`; of one size, since each
+            weighs the same.
 
     Returns:
         a function of the step (0, 1, ...) whose result holds `passes.inputs(kind)` only; calling it
@@ -84,13 +87,14 @@ def batches(
 
     Raises:
         FileNotFoundError: the folder of `data.source` is not there.
-        ValueError: a batch that the processes cannot share evenly.
+        ValueError: a batch that the processes, or the parts in each, cannot share evenly.
     """
     names, count = passes.inputs(kind), data.batch // world
-    if count * world != data.batch:
+    if data.batch % (world * parts):
+        taken = f"{world} processes" + (f", accumulate={parts} in each" if parts > 1 else "")
         raise ValueError(
-            f"batch={data.batch} in {world} processes: it is the batch of a whole step, choose one "
-            f"that divides by {world}"
+            f"batch={data.batch} in {taken}: it is the batch of a whole step, choose one that "
+            f"divides by {world * parts}"
         )
     if data.source in PROCEDURAL:
 

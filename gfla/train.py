@@ -84,8 +84,8 @@ def fit(
     Raises:
         TrainingError: a loss or gradient that is not finite, or a flow that has left the picture;
             state.pt keeps the last good state.
-        ValueError: unknown stage, a folder that holds another run, or a batch that the processes
-            cannot share evenly.
+        ValueError: unknown stage, a folder that holds another run, or a batch that the processes,
+            and the parts in each, cannot share evenly.
         CheckpointError: a damaged checkpoint, or flow weights that do not fit.
     """
     if steps is not None:
@@ -93,15 +93,23 @@ def fit(
         config = override(config, {f"{stage}.steps": steps})
     out, place = Path(out), distributed.start(pick_device(device))
     training = begin(config, stage, seed, place, encoder)
+    make = _source(training)  # refuses what cannot be shared before anything is written
     again = distributed.anyone(distributed.restarts() > 0)  # machines count each for itself
     if distributed.rank() == 0:
         _prepare(training, out, resume or again, init, part)
     resuming.share(training)
     total = config.stage(stage).steps
-    _loop(training, out, min(total, total if until is None else until), progress)
+    _loop(training, make, out, min(total, total if until is None else until), progress)
     distributed.wait()  # what rank 0 has written is there for all
     finished = training.step >= total
     return Fitted(training.best.eval(), training.step, finished, out)
+
+
+def _source(training: Training) -> Callable[[int], streams.Batch]:
+    """The function step -> the rows of this process."""
+    config, place = training.config, (distributed.rank(), distributed.world())
+    kind, parts = config.model.kind, config.optim.accumulate
+    return streams.batches(config.data, training.seed, training.device, kind, *place, parts)
 
 
 def _prepare(
@@ -121,18 +129,22 @@ def _prepare(
         resuming.save(training, out)  # there is always a good state to go back to
 
 
-def _loop(training: Training, out: Path, last: int, progress: bool) -> None:
+def _loop(
+    training: Training,
+    make: Callable[[int], streams.Batch],
+    out: Path,
+    last: int,
+    progress: bool,
+) -> None:
     """Iterate up to step `last`, writing on the way."""
-    data, started = training.config.data, time.perf_counter() - training.seconds
-    kind, rank = training.config.model.kind, distributed.rank()
-    make = streams.batches(data, training.seed, training.device, kind, rank, distributed.world())
+    started, rank = time.perf_counter() - training.seconds, distributed.rank()
     if distributed.world() > 1:
         spread(training, make(0))
     quiet = rank > 0 or not progress
     with (
         _interruptible() as interrupt,
         tqdm(total=last, initial=training.step, desc=training.stage, disable=quiet) as bar,
-        closing(streams.ahead(make, training.step, last, data.prefetch)) as stream,
+        closing(streams.ahead(make, training.step, last, training.config.data.prefetch)) as stream,
     ):
         for batch in stream:
             number = training.step + 1

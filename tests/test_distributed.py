@@ -10,10 +10,12 @@ import company
 import pytest
 import torch
 
-from gfla import checkpoint, distributed, journal, passes, storage, streams, training
+from gfla import checkpoint, distributed, journal, passes, storage, streams, train, training
 from gfla.config import preset
+from gfla.encoder import SmallEncoder
 
 CPU = torch.device("cpu")
+ENCODER = SmallEncoder().requires_grad_(False).eval()  # needs no file
 WORKER = Path(company.__file__)
 JOBS = ["flow", "full", "market", "parts", "handed", "stopped", "broken", "killed"]
 
@@ -146,9 +148,17 @@ def test_alone_a_process_is_rank_0_of_1_and_nothing_is_wrapped():
     assert network.weight.grad is not None
 
 
-def test_what_cannot_be_shared_is_refused(monkeypatch):
+def test_what_cannot_be_shared_is_refused(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="batch=4 in 3 processes.*divides by 3"):
         streams.batches(preset("tiny", batch=4).data, 0, CPU, rank=1, world=3)
+    with pytest.raises(ValueError, match="batch=20 in 2 processes, accumulate=4.*divides by 8"):
+        streams.batches(preset("tiny", batch=20).data, 0, CPU, rank=1, world=2, parts=4)
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    config = preset("tiny", batch=20, accumulate=4)
+    with pytest.raises(ValueError, match="batch=20 in 2 processes, accumulate=4"):
+        train.fit(config, "flow", tmp_path / "run", device="cpu", progress=False, encoder=ENCODER)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     with pytest.raises(ValueError, match="device mps: several processes train on cpu or cuda"):
         distributed.start(torch.device("mps"))
