@@ -361,6 +361,11 @@ def _check_optim(config: Config) -> None:
         f"accumulate={optim.accumulate}: expected 1 or more parts of one size, batch={batch} has "
         "to divide by it",
     )
+    _need(
+        optim.compile != "graphs" or optim.accumulate == 1,
+        f"compile='graphs' with accumulate={optim.accumulate}: a CUDA graph writes the next part's "
+        "results where those of the last one are still wanted; choose compile='default'",
+    )
     _need(0 <= optim.ema < 1, f"ema={optim.ema}: expected 0 (off) or a decay below 1")
     _need(0 < optim.outside_limit <= 1, f"outside_limit={optim.outside_limit}: expected (0, 1]")
 

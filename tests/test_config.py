@@ -109,6 +109,7 @@ def test_overrides_flat_dotted_and_as_text():
         ({"compile": "yes"}, "compile='yes': choose off, default or graphs"),
         ({"layout": "nhwc"}, "layout='nhwc': choose auto, contiguous or channels_last"),
         ({"accumulate": 3}, "accumulate=3: .* batch=8 has to divide by it"),
+        ({"accumulate": 2, "compile": "graphs"}, "'graphs' with accumulate=2.*compile='default'"),
         ({"ema": 1.0}, "ema=1.0: expected"),
         ({"flow.schedule": "linear"}, "flow.schedule='linear': choose constant or cosine"),
         ({"full.steps": 0}, "full.steps=0: expected at least 1"),
