@@ -102,6 +102,36 @@ def restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
+def launch() -> str | None:
+    """What tells one call of `torchrun` from another, the same however often it starts processes.
+
+    Returns:
+        its --rdzv-id; --standalone makes one up. None where nobody gave any: for a process alone,
+        and for "none", torchrun's own word for that.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return None if name == "none" else name
+
+
+def require_launch() -> None:
+    """Refuse to begin anew where a second start could not be told from the first.
+
+    The number of restarts does not tell: torchrun counts no restart when a machine joins or leaves,
+    and counts one when a process dies before anything began.
+
+    Raises:
+        ValueError: `torchrun` may start these processes again, and has no id.
+    """
+    if not dist.is_torchelastic_launched() or launch() is not None:
+        return
+    several = os.environ["LOCAL_WORLD_SIZE"] != os.environ["WORLD_SIZE"]
+    if several or int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0:
+        raise ValueError(
+            "--fresh (resume=False) under a torchrun without an id: started again, it would begin "
+            "anew again; give torchrun --standalone, or an --rdzv-id=... that no earlier call had"
+        )
+
+
 def wait() -> None:
     """Go on when every process has come here."""
     if world() > 1:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import gfla
-from gfla import passes, storage
+from gfla import distributed, passes, storage
 from gfla.config import YOUNGER, Config
 from gfla.metrics import upsample_flow
 from gfla.pictures import to_uint8
@@ -24,7 +24,8 @@ CONFIG, LOG, STATE, MODEL = "config.json", "log.jsonl", "state.pt", "model.safet
 
 
 def describe(config: Config, stage: str, seed: int, device: torch.device) -> dict[str, Any]:
-    """All that identifies a run, ready for JSON."""
+    """All that identifies a run, and the call of `torchrun` that works on it, ready for JSON."""
+    launch = distributed.launch()
     return {
         "preset": config.preset,
         "digest": config.digest(),
@@ -37,7 +38,7 @@ def describe(config: Config, stage: str, seed: int, device: torch.device) -> dic
             "python": platform.python_version(),
         },
         "config": config.to_dict(),
-    }
+    } | ({"launch": launch} if launch else {})
 
 
 def rewind(path: Path, step: int) -> None:

@@ -89,6 +89,20 @@ def save(training: Training, out: Path) -> None:
     )  # fmt: skip
 
 
+def here(out: Path, wanted: bool) -> bool:
+    """Whether there is a state to go on from.
+
+    Args:
+        out: folder of the run.
+        wanted: False looks only for a run that this very call of `torchrun` began.
+    """
+    if not (out / journal.STATE).exists():
+        return False
+    launch = distributed.launch()
+    begun = launch is not None and (out / journal.CONFIG).exists()
+    return wanted or (begun and storage.read_json(out / journal.CONFIG).get("launch") == launch)
+
+
 def resume(training: Training, out: Path) -> None:
     """Go on from the state in `out`, if it is one of this very run.
 

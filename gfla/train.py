@@ -66,8 +66,8 @@ def fit(
         out: folder of the run: config.json, log.jsonl, state.pt, samples/, model.safetensors.
         seed: of the initial weights and of the order of the data.
         steps: length of the stage instead of the configuration's.
-        resume: go on from out/state.pt when it is there; False begins anew and replaces it (and
-            still goes on from there when `torchrun` restarts its processes).
+        resume: go on from out/state.pt when it is there; False begins anew and replaces it, once
+            for each `gfla.distributed.launch`: processes that `torchrun` starts again go on.
         init: an earlier run whose weights are taken over at step 0: its folder, its
             model.safetensors.
         part: of that run, "flow" (of a stage 1) or "model" (all of a stage 2; D begins anew).
@@ -85,18 +85,20 @@ def fit(
         TrainingError: a loss or gradient that is not finite, or a flow that has left the picture;
             state.pt keeps the last good state.
         ValueError: unknown stage, a folder that holds another run, or a batch that the processes,
-            and the parts in each, cannot share evenly.
+            and the parts in each, cannot share evenly; resume=False under a torchrun without an id
+            that may start its processes again.
         CheckpointError: a damaged checkpoint, or flow weights that do not fit.
     """
+    if not resume:
+        distributed.require_launch()
     if steps is not None:
         config.stage(stage)  # refuses an unknown stage
         config = override(config, {f"{stage}.steps": steps})
     out, place = Path(out), distributed.start(pick_device(device))
     training = begin(config, stage, seed, place, encoder)
     make = _source(training)  # refuses what cannot be shared before anything is written
-    again = distributed.anyone(distributed.restarts() > 0)  # machines count each for itself
     if distributed.rank() == 0:
-        _prepare(training, out, resume or again, init, part)
+        _prepare(training, out, resume, init, part)
     resuming.share(training)
     total = config.stage(stage).steps
     _loop(training, make, out, min(total, total if until is None else until), progress)
@@ -116,11 +118,13 @@ def _prepare(
     training: Training, out: Path, resume: bool, init: str | Path | None, part: str
 ) -> None:
     """Find out where the run stands, and have its folder say what it is."""
-    if resume and (out / journal.STATE).exists():
+    if resuming.here(out, resume):
         resuming.resume(training, out)
     elif init is not None:
         take_over(training.model, init, part)
         follow(training, 0.0)
+    if training.step == 0:  # a start that dies before it has saved leaves no other run's state
+        (out / journal.STATE).unlink(missing_ok=True)
     config, stage, seed = training.config, training.stage, training.seed
     facts = journal.describe(config, stage, seed, training.device)
     storage.write_json(out / journal.CONFIG, facts)

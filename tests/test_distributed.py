@@ -10,7 +10,17 @@ import company
 import pytest
 import torch
 
-from gfla import checkpoint, distributed, journal, passes, storage, streams, train, training
+from gfla import (
+    checkpoint,
+    distributed,
+    journal,
+    passes,
+    resuming,
+    storage,
+    streams,
+    train,
+    training,
+)
 from gfla.config import preset
 from gfla.encoder import SmallEncoder
 
@@ -180,6 +190,52 @@ def test_several_machines_are_told_how_they_can_be_restarted(monkeypatch):
     before.set("address", "old")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert before.check(["address"]) and not distributed._fresh(store).check(["address"])
+
+
+def under_torchrun(monkeypatch, launch, restarts=0, most=0):
+    """The environment of the only process of a torchrun."""
+    told = {"RUN_ID": launch, "RESTART_COUNT": restarts, "MAX_RESTARTS": most}
+    for name, value in told.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", str(value))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setattr(distributed, "start", lambda device: device)  # it needs no group
+
+
+def test_a_fresh_run_begins_once_for_each_torchrun(tmp_path, monkeypatch):
+    """Whatever torchrun counts: a machine that joins is no restart, an early death is one."""
+    under_torchrun(monkeypatch, "old", most=3)
+    company.run(tmp_path, "flow", until=2)
+    under_torchrun(monkeypatch, "new", restarts=1, most=3)
+    begun = company.run(tmp_path, "flow", resume=False, until=1)
+    assert begun.step == 1  # rank 0 had not begun when another process died
+    under_torchrun(monkeypatch, "new", restarts=0, most=3)
+    assert company.run(tmp_path, "flow", resume=False, until=2).step == 2
+    assert [row["step"] for row in journal.read(begun.folder)] == [1, 2]  # it went on
+    assert storage.read_json(begun.folder / journal.CONFIG)["launch"] == "new"
+    monkeypatch.setattr(resuming, "save", broken_pipe)
+    under_torchrun(monkeypatch, "newest", most=3)
+    with pytest.raises(OSError, match="before the first state"):
+        company.run(tmp_path, "flow", resume=False)
+    assert not (begun.folder / journal.STATE).exists()  # nor does a restart take it for its own
+
+
+def broken_pipe(*given):
+    raise OSError("before the first state")
+
+
+def test_a_fresh_run_under_torchrun_needs_an_id(tmp_path, monkeypatch):
+    under_torchrun(monkeypatch, "none")
+    assert company.run(tmp_path, "flow", resume=False, until=1).step == 1  # never started again
+    assert "launch" not in storage.read_json(tmp_path / "flow" / journal.CONFIG)
+    under_torchrun(monkeypatch, "none", most=1)
+    with pytest.raises(ValueError, match=r"--fresh.*without an id.*--standalone"):
+        company.run(tmp_path, "flow", resume=False)
+    assert company.run(tmp_path, "flow", until=2).step == 2
+    under_torchrun(monkeypatch, "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="--rdzv-id"):
+        company.run(tmp_path, "flow", resume=False)
 
 
 @pytest.mark.parametrize("source", ["people", "objects", "clips", "portraits"])
