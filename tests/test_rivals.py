@@ -75,6 +75,25 @@ def test_trainees_begin_alike():
     assert found[OURS].images == 2
 
 
+def test_trainees_share_neither_encoder_nor_products(monkeypatch):
+    """On a GPU, beginning one compiles its encoder in place and sets TF32 for all of them."""
+    begun, products = [], []
+    real = rivals.training.begin
+    monkeypatch.setattr(
+        rivals.training, "begin", lambda *given: begun.append(real(*given)) or begun[-1]
+    )
+    given = rivals.training.load_features("people")
+    changes = {LITERAL: {"precision": "float32"}, OURS: {"precision": "bfloat16"}}
+    found = rivals.trainees("tiny", changes, encoder=given)
+    assert len({id(module) for module in (given, *(run.encoder for run in begun))}) == 3
+    monkeypatch.setattr(
+        rivals.training, "_set_products", lambda optim, _: products.append(optim.precision)
+    )
+    for name in (OURS, LITERAL, OURS):
+        found[name].step()
+    assert products == ["bfloat16", "float32", "bfloat16"]
+
+
 def test_what_the_literal_form_takes_grows_with_the_patches():
     one, two = (rivals.literal_gib(Size(64, 512, n)) for n in (1, 2))
     assert two == pytest.approx(4 * one)

@@ -8,6 +8,7 @@ read and written. Every form of one `made` gets the same inputs and the same wei
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -269,16 +270,18 @@ def trainees(
             and "literal, float32" run with the reference backend, others as the library chooses.
         device: where.
         seed: of weights and data.
-        encoder: that the losses look through, instead of the configuration's.
+        encoder: that the losses look through, instead of the configuration's. Each form gets a
+            copy, because beginning lays out and compiles its networks in place.
 
     Returns:
-        {form: Trainee}.
+        {form: Trainee}. How float32 is multiplied holds for the whole process, and is set anew
+        before every step.
     """
     found = {}
     for name, own in changes.items():
         settings = configs.preset(preset, **own)
         place = torch.device(device)
-        run = training.begin(settings, "full", seed, place, encoder)
+        run = training.begin(settings, "full", seed, place, copy.deepcopy(encoder))
         batch = streams.batches(settings.data, seed, place)(0)
         which = "reference" if name in (LITERAL, LITERAL32) else ""
         found[name] = Trainee(_stepping(run, batch, which), settings.data.batch)
@@ -287,6 +290,7 @@ def trainees(
 
 def _stepping(run: training.Training, batch: streams.Batch, which: str) -> Callable[[], dict]:
     def step() -> dict[str, float]:
+        training._set_products(run.config.optim, run.device)
         with backend(which):
             return iterate(run, batch)
 
