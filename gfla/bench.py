@@ -74,9 +74,11 @@ def row_digest(row: Row, effort: Effort, device: str) -> str:
     code = hashlib.sha256()
     for path in _code(row.rooms):
         code.update(path.read_bytes())
+    with timing.computing_with(effort.threads):  # which the name of the machine tells
+        machine = timing.machine(device)
     return ledger.digest({
         "row": row.name, "given": row.given, "effort": list(effort), "code": code.hexdigest(),
-        "machine": timing.machine(device), "torch": torch.__version__,
+        "machine": machine, "torch": torch.__version__,
     })  # fmt: skip
 
 

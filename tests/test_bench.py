@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gfla import bench, cli, readme, storage
-from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets
+from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets, timing
 from gfla.speed.bench_kinds import Effort
 from gfla.speed.bench_rows import Row
 
@@ -70,6 +70,15 @@ def test_a_digest_follows_the_code_that_is_measured():
     assert "types.py" in files  # imported by it
     assert "train.py" not in files
     assert "renderer.py" in [path.name for path in bench._code(("model",))]
+
+
+def test_a_digest_does_not_follow_the_threads_around_it():
+    digests = set()
+    for threads in (1, 2):
+        with timing.computing_with(threads):
+            digests.add(bench.row_digest(OPERATOR, BRIEF, "cpu"))
+    assert len(digests) == 1
+    assert bench.row_digest(OPERATOR, BRIEF._replace(threads=2), "cpu") not in digests
 
 
 def test_a_row_is_measured_and_a_wrong_result_stops_the_run(monkeypatch):
