@@ -110,7 +110,7 @@ class _OfViews(nn.Module):
         check_shape("source", source, ("B", self.arguments["image_channels"], *self.size), hint)
         for name, view in (("source_view", source_view), ("target_view", target_view)):
             hint = "one code for each picture"
-            check_shape(name, view, (len(source), self.arguments["view_channels"], 1, 1), hint)
+            check_shape(name, view, (source.shape[0], self.arguments["view_channels"], 1, 1), hint)
 
 
 class Views(_OfViews):
