@@ -5,8 +5,7 @@
     python -m gfla export latest_net_G.pth --out fashion.onnx --opset 20
 
 The file is compared with PyTorch before it is written (`gfla.exchange.agreement`), and a report
-goes beside
-it: `people.onnx.json`.
+goes beside it: `people.onnx.json`.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ class Painter:
     """A model and a source, ready to be asked for one pose after the other.
 
     The source's heat map, its features f_s and their convolution inside the local attention, which
-    no target pose changes, are computed here;
-    `paint` runs F, the target's encoder, attention and decoder, on the very modules of the model.
+    no target pose changes, are computed here; `paint` runs F, the target's encoder, attention and
+    decoder, on the very modules of the model.
 
     Args:
         model: in eval mode, as `load` gives it.
