@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -45,6 +46,7 @@ COMMANDS = {
         "sample",
     ),
 }
+TOGETHER = "train"  # the command that torchrun may start several times over
 MISTAKES = (ValueError, FileNotFoundError, FileExistsError, ModuleNotFoundError)
 
 
@@ -59,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     asked = _parser().parse_args(argv)
     command = COMMANDS[asked.command]
+    if asked.command != TOGETHER and int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:
+        print(f"gfla {asked.command}: only {TOGETHER} takes several processes", file=sys.stderr)
+        return 2
     try:
         room = importlib.import_module(command.room)
         name = f"python -m gfla {asked.command}"

@@ -26,6 +26,10 @@ from gfla.types import Features, Flow
 BACKENDS = ("auto", "reference", "fast", "triton")
 
 
+class BackendError(RuntimeError):
+    """A backend that was asked for by its name and cannot run here."""
+
+
 def warp(features: Features, flow: Flow, backend: str = "auto") -> Features:
     r"""Read the features bilinearly where the flow points, clamped at the border.
 
@@ -46,7 +50,7 @@ def warp(features: Features, flow: Flow, backend: str = "auto") -> Features:
 
     Raises:
         TypeError, ValueError: wrong type or shape, or (not while compiling) a flow not finite.
-        RuntimeError: a backend that is not there, with the reason.
+        BackendError: a backend that is not there, with the reason.
 
     Departs from the paper in writing floor + 1 for its ceil, whose weights vanish where a
     coordinate is an exact integer (docs/spec.md 1b).
@@ -89,7 +93,7 @@ def gaussian_warp(
 
     Raises:
         TypeError, ValueError: as `warp`; also an odd size or a sigma that is not positive.
-        RuntimeError: as `warp`.
+        BackendError: as `warp`.
 
     The paper says only "warped"; the original uses this form in the sampling correctness loss
     (docs/spec.md 2.3 and 11). Its guard against a zero denominator has no counterpart here: a
@@ -194,7 +198,7 @@ def local_attention(
 
     Raises:
         TypeError, ValueError: as `warp`; also shapes that do not fit together, an unknown backend.
-        RuntimeError: a backend that is not there, with the reason.
+        BackendError: a backend that is not there, with the reason.
 
     The result is the weighted mean divided by n^2, for the published weights (docs/spec.md 12.1).
     The gradient by the target is the true one, not the original's (docs/spec.md 12.2).
@@ -258,7 +262,7 @@ def _choose(backend: str, *tensors: Tensor) -> str:
         fits = device.type == "cuda" and all(v.dtype in kernels.TYPES for v in tensors)
         return "triton" if fits and kernels.available(device).ok else "fast"
     if backend == "triton" and not (there := kernels.available(device)).ok:
-        raise RuntimeError(
+        raise BackendError(
             f"backend 'triton' is not there: {there.reason}; use 'auto', 'fast' or"
             " 'reference' (argument backend, or environment variable GFLA_BACKEND)"
         )

@@ -75,3 +75,18 @@ def test_sample_writes_where_it_is_told(tmp_path, capsys):
     assert (where / "fasion-pairs-train.csv").is_file()
     assert cli.main(["sample", "--to", str(where)]) == 2  # not replaced unasked
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_several_processes_are_for_training_alone(capsys, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert cli.main(["sample", "--to", "nowhere"]) == 2
+    assert "only train takes several processes" in capsys.readouterr().err
+
+
+def test_a_backend_that_is_not_there_is_a_mistake_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GFLA_BACKEND", "triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    words = ["evaluate", "--model", "people", "--against", "people", "--count", "2"]
+    assert cli.main([*words, "--out", str(tmp_path / "scores.json")]) == 2
+    told = capsys.readouterr().err
+    assert "backend 'triton' is not there" in told and "Traceback" not in told
