@@ -125,6 +125,8 @@ def _prepare(
         follow(training, 0.0)
     if training.step == 0:  # a start that dies before it has saved leaves no other run's state
         (out / journal.STATE).unlink(missing_ok=True)
+    elif training.step >= training.settings.steps:
+        return  # finished: whoever only reads it, perhaps many at once, writes nothing
     config, stage, seed = training.config, training.stage, training.seed
     facts = journal.describe(config, stage, seed, training.device)
     storage.write_json(out / journal.CONFIG, facts)
@@ -273,7 +275,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run `python -m gfla train`; returns the exit status, 130 after an interruption."""
+    """Run `python -m gfla train`; returns the exit status, 130 after an interruption.
+
+    Under `torchrun` too: 0 would tell it, and whoever waits for it, that the run is finished. So
+    with --max-restarts a signal to one of its processes costs a restart, which goes on from the
+    saved state, and a machine that is taken away does not end the run on those that stay. To end
+    it, signal `torchrun` itself, which starts nothing again then.
+    """
     wrong = [text for text in args.set if "=" not in text]
     if wrong:
         raise ValueError(f"--set {wrong[0]!r}: expected FIELD=VALUE, such as batch=4")

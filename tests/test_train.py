@@ -475,6 +475,17 @@ def test_a_folder_of_another_run_is_refused_unless_fresh(run):
     assert [row["step"] for row in journal.read(anew.folder)] == [1]
 
 
+def test_who_reads_a_finished_run_writes_nothing(run):
+    folder = run("taken", until=2).folder
+    files = [folder / journal.CONFIG, folder / journal.LOG]
+    before = [file.stat().st_ino for file in files]  # a file that is replaced is another one
+    assert run("taken", steps=3).finished
+    assert all(a != file.stat().st_ino for a, file in zip(before, files, strict=True))
+    before = [(file.stat().st_ino, file.stat().st_mtime_ns) for file in files]
+    assert run("taken", steps=2).finished and run("taken", steps=3).step == 3
+    assert before == [(file.stat().st_ino, file.stat().st_mtime_ns) for file in files]
+
+
 def test_what_lies_beside_a_run(run):
     fitted = run("run", "full", seed=2, steps=3)
     facts = json.loads((fitted.folder / journal.CONFIG).read_text())
@@ -532,6 +543,23 @@ def test_the_shell_command(tmp_path, monkeypatch, encoder, capsys):
     )
     assert cli.main([*words, "--set", "batch"]) == 2
     assert "FIELD=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("launch", [None, "job-7"])
+@pytest.mark.parametrize(
+    ("step", "finished", "until", "status"),
+    [(4, True, [], 0), (2, False, ["--until", "2"], 0), (2, False, [], 130)],
+)
+def test_only_a_run_that_got_where_it_was_sent_exits_with_0(
+    tmp_path, monkeypatch, step, finished, until, status, launch
+):
+    """To torchrun, 0 would mean that there is nothing left to do."""
+    if launch:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", launch)
+    monkeypatch.setattr(train.distributed, "start", lambda device: device)
+    monkeypatch.setattr(train, "fit", lambda *a, **k: train.Fitted(None, step, finished, tmp_path))
+    words = ["train", "--preset", "tiny", "--out", str(tmp_path), "--device", "cpu", *until]
+    assert cli.main(words) == status
 
 
 def test_kernel_nets_may_learn_slower(encoder):
