@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from gfla import ledger, storage
+from gfla import ledger, meanwhile, storage
 from gfla.config import pick_device
 from gfla.speed import bench_kinds, bench_rows, bench_tables, bench_targets, timing
 from gfla.speed.bench_kinds import Effort, NotMeasured
@@ -74,7 +74,7 @@ def row_digest(row: Row, effort: Effort, device: str) -> str:
     code = hashlib.sha256()
     for path in _code(row.rooms):
         code.update(path.read_bytes())
-    with timing.computing_with(effort.threads):  # which the name of the machine tells
+    with meanwhile.threads(effort.threads):  # which the name of the machine tells
         machine = timing.machine(device)
     return ledger.digest({
         "row": row.name, "given": row.given, "effort": list(effort), "code": code.hexdigest(),
@@ -130,7 +130,7 @@ def _entry(known: dict[str, dict], settings: dict[str, Any], device: str) -> dic
     rows = sorted(known.values(), key=lambda one: place_of.get(one["row"], len(order)))
     entry = {"run": bench_targets.RUNS[device], **ledger.provenance(settings, 0, device)}
     threads = settings["threads"] if device == "cpu" else torch.get_num_threads()
-    with timing.computing_with(threads):
+    with meanwhile.threads(threads):
         entry["device"] = timing.machine(device)
     entry |= {"results": {}, "settings": settings, "rows": rows}
     found = bench_targets.verdicts({device: entry})

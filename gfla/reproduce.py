@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from gfla import config, ledger, notebooks, outcomes, storage
+from gfla import config, ledger, meanwhile, notebooks, outcomes, storage
 from gfla.outcomes import Outcome, publish, summary
 
 PROFILES = ("smoke", "cpu", "gpu")
@@ -48,7 +48,8 @@ def reproduce(
         seed: the seed every notebook gets.
         device: "auto", "cpu", "cuda" or "mps".
         only: numbers or names of those wanted; all by default.
-        parameters: more of the notebooks' parameters, name -> value.
+        parameters: more of the notebooks' parameters, name -> value that JSON can hold; they reach
+            the notebooks as JSON returns them, a tuple as a list and the names in a dict as text.
         stop_on_error: leave the rest out after the first failure.
         where: another folder of notebooks than the project's own.
         to: the run's folder, instead of a new one under results/.
@@ -59,14 +60,14 @@ def reproduce(
 
     Raises:
         ValueError: unknown profile, device, notebook or parameter, the message lists the choices;
-            or `to` holds a run with other parameters.
+            a parameter that JSON cannot hold; or `to` holds a run with other parameters.
         FileNotFoundError: there are no notebooks.
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     chosen = config.pick_device(device)
     paths = notebooks.street(only, where)
-    given = {"profile": profile, "seed": seed, "device": device, **(parameters or {})}
+    given = _as_json({"profile": profile, "seed": seed, "device": device, **(parameters or {})})
     for path in paths:
         check_parameters(path, given)
     folder = _new_folder() if to is None else Path(to).resolve()
@@ -85,6 +86,19 @@ def reproduce(
             unrun = [outcome for outcome in found if outcome.state == "not run"]
             outcomes.gather(folder, given, chosen, unrun)
     return folder, found
+
+
+def _as_json(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as they come back from a file, with which they will be compared."""
+    found = {}
+    for name, value in given.items():
+        try:
+            found[name] = json.loads(json.dumps(value))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"parameter {name}={value!r}: {error}; give numbers, text, lists and dicts"
+            ) from error
+    return found
 
 
 def _new_folder() -> Path:
@@ -142,7 +156,7 @@ def run_one(path: Path, given: Mapping[str, Any], folder: Path, title: str) -> O
         print(title, flush=True)
     bar = {"desc": title, "leave": False} if interactive else False
     try:
-        with _quiet(), _environment(ledger.RUN_DIR, str(place)):
+        with _quiet(), meanwhile.environment(ledger.RUN_DIR, str(place)):
             executed = notebooks.started(
                 lambda: papermill.execute_notebook(
                     path,
@@ -219,19 +233,6 @@ def parse_parameter(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
-
-
-@contextmanager
-def _environment(name: str, value: str):
-    """Set a variable for the kernels started meanwhile."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
 
 
 @contextmanager

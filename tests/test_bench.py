@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from gfla import bench, cli, readme, storage
-from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets, timing
+from gfla import bench, cli, meanwhile, readme, storage
+from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets
 from gfla.speed.bench_kinds import Effort
 from gfla.speed.bench_rows import Row
 
@@ -75,7 +75,7 @@ def test_a_digest_follows_the_code_that_is_measured():
 def test_a_digest_does_not_follow_the_threads_around_it():
     digests = set()
     for threads in (1, 2):
-        with timing.computing_with(threads):
+        with meanwhile.threads(threads):
             digests.add(bench.row_digest(OPERATOR, BRIEF, "cpu"))
     assert len(digests) == 1
     assert bench.row_digest(OPERATOR, BRIEF._replace(threads=2), "cpu") not in digests

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from gfla import cli, ledger, notebooks, reproduce, storage
+from gfla import cli, notebooks, outcomes, reproduce, storage
 
 PARAMETERS = 'profile = "smoke"  # how much\nseed = 0  # of all\ndevice = "auto"  # or cpu\n'
 
@@ -164,13 +164,6 @@ def test_another_error_is_not_tried_again():
     assert len(calls) == 1
 
 
-def test_the_run_folder_leaves_the_environment_as_it_was(monkeypatch):
-    monkeypatch.setenv(ledger.RUN_DIR, "before")
-    with reproduce._environment(ledger.RUN_DIR, "meanwhile"):
-        assert str(ledger.run_dir()) == "meanwhile"
-    assert str(ledger.run_dir()) == "before"
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not list(notebooks.folder().glob("01_*.ipynb")), reason="no notebook 01 here")
 def test_a_notebook_of_the_street_runs_with_another_seed(tmp_path, monkeypatch):
@@ -216,6 +209,39 @@ def test_a_named_run_goes_on_where_it_stopped(two, monkeypatch):
     assert manifest["settings"]["notebooks"]["01_b"] == mended.source
     with pytest.raises(ValueError, match=r"seed: 0 then, 1 now.*name another folder"):
         reproduce.reproduce("smoke", 1, to=to)
+
+
+def test_parameters_that_json_returns_otherwise_do_not_make_another_run(two, monkeypatch):
+    def run_one(path, given, folder, title):
+        (folder / path.stem).mkdir(parents=True)
+        source = notebooks.source_digest(path)
+        return reproduce.Outcome(path.stem, "done", 0.1, path.stem, source=source)
+
+    monkeypatch.setattr(reproduce, "run_one", run_one)
+    for name, value in ("tuple", (1, (2, 3))), ("dict", {3: 5}):
+        for _ in range(2):  # the second time all of it is read from the files
+            options = {"parameters": {"steps": value}, "to": two / name}
+            folder, found = reproduce.reproduce("smoke", **options)
+            assert [outcome.state for outcome in found] == ["done", "done"]
+    settings = storage.read_json(folder / "manifest.json")["settings"]
+    assert settings["steps"] == {"3": 5}
+    with pytest.raises(ValueError, match=r"steps=\{1\}: .*set is not JSON"):
+        reproduce.reproduce("smoke", parameters={"steps": {1}})
+
+
+def test_an_outcome_that_is_set_aside_while_it_is_read_is_left_out(tmp_path, monkeypatch):
+    given = {"seed": 0}
+    for name in ("00_a", "01_b"):
+        outcomes.keep(tmp_path, outcomes.Outcome(name, "done", 0.1, name), given)
+    read_json = storage.read_json
+
+    def meanwhile(path):
+        if path.parent.name == "00_a":
+            outcomes.set_aside(path.parent)
+        return read_json(path)
+
+    monkeypatch.setattr(storage, "read_json", meanwhile)
+    assert list(outcomes.read(tmp_path, given)) == ["01_b"]
 
 
 def test_no_manifest_needs_a_named_folder(two, capsys):

@@ -1,7 +1,5 @@
 """The forms of the benchmark do the same work: same inputs, same results, the right backend."""
 
-import os
-
 import pytest
 import torch
 
@@ -37,17 +35,6 @@ def test_the_convolutions_give_a_gradient_to_all_that_is_learned():
     form = rivals.operator(SMALL)[CONVOLUTIONS]
     form.run().backward(form.upstream)
     assert all(one.grad is not None for one in form.learned)
-
-
-@pytest.mark.parametrize("before", [None, "fast"])
-def test_the_backend_is_named_for_a_while(monkeypatch, before):
-    monkeypatch.delenv("GFLA_BACKEND", raising=False)
-    if before:
-        monkeypatch.setenv("GFLA_BACKEND", before)
-    with pytest.raises(KeyError), rivals.backend("reference"):
-        assert os.environ["GFLA_BACKEND"] == "reference"
-        raise KeyError
-    assert os.environ.get("GFLA_BACKEND") == before
 
 
 def test_generators_share_their_weights_and_use_their_backend(monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gfla import meanwhile
 from gfla.speed import timing
 
 
@@ -48,15 +49,6 @@ def test_nothing_to_alternate_is_refused(forms, turns):
 def test_quartiles():
     assert timing.quartiles([7.0]) == (7.0, 7.0, 7.0)
     assert timing.quartiles([1.0, 2.0, 3.0, 4.0, 9.0])[1] == 3.0
-
-
-def test_threads_are_set_for_a_while():
-    before = torch.get_num_threads()
-    with timing.computing_with(before + 1):
-        assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
-    with pytest.raises(ValueError, match="threads is 0"), timing.computing_with(0):
-        pass
 
 
 def test_memory_rises_by_what_is_taken():
@@ -102,5 +94,5 @@ def test_operators_belong_to_one_group(operator, group):
 
 
 def test_a_machine_is_named_with_its_threads():
-    with timing.computing_with(1):
+    with meanwhile.threads(1):
         assert timing.machine("cpu").endswith("cpu, 1 threads")

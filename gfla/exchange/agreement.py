@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gfla import meanwhile
 from gfla.exchange.parity import TOLERANCE
 from gfla.exchange.portable import ExportError, needed, patch_free, silence
 from gfla.exchange.signatures import entrance, example
@@ -188,19 +189,14 @@ def speed(
     graph, net = open_graph(content), entrance(model, frames)
     inputs = example(model, batch, size, frames)
     spent: dict[str, list[float]] = {"graph": [], "eager": []}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with patch_free(), torch.no_grad():
-            for _ in range(runs + 1):
-                for name, run in (
-                    ("graph", lambda: graph(inputs)),
-                    ("eager", lambda: net(**inputs)),
-                ):
-                    begin = time.process_time()
-                    run()
-                    spent[name].append(time.process_time() - begin)
-    finally:
-        torch.set_num_threads(threads)
+    with meanwhile.threads(1), patch_free(), torch.no_grad():
+        for _ in range(runs + 1):
+            for name, run in (
+                ("graph", lambda: graph(inputs)),
+                ("eager", lambda: net(**inputs)),
+            ):
+                begin = time.process_time()
+                run()
+                spent[name].append(time.process_time() - begin)
     medians = {name: statistics.median(times[1:]) for name, times in spent.items()}
     return Speed(batch, runs, **medians)

@@ -16,14 +16,14 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
 
+from gfla import meanwhile
 from gfla.exchange.signatures import entrance, example, fields, told
 from gfla.model import Model
 
@@ -192,17 +192,9 @@ def _norm(
     return op.Add(op.Mul(centred, scale), op.Unsqueeze(bias, places))
 
 
-@contextmanager
-def patch_free() -> Iterator[None]:
+def patch_free() -> AbstractContextManager[None]:
     """Let "auto" mean the patch-free form in stock PyTorch, whatever the environment says."""
-    before = os.environ.get("GFLA_BACKEND")
-    os.environ["GFLA_BACKEND"] = "fast"
-    try:
-        yield
-    finally:
-        os.environ.pop("GFLA_BACKEND")
-        if before is not None:
-            os.environ["GFLA_BACKEND"] = before
+    return meanwhile.environment("GFLA_BACKEND", "fast")
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -19,8 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gfla import meanwhile, pictures, storage
 from gfla import model as shipped
-from gfla import pictures, storage
 from gfla.anatomy import Look, follow
 from gfla.attention import GlobalAttention
 from gfla.data import keypoints, posing, stances
@@ -115,7 +114,7 @@ class Painter:
             )
         self._heatmaps = partial(keypoints.heatmaps, size=self.size, sigma=6.0 * self.size[0] / 256)
         self._source_pose = self._heatmaps(source.pose.tensor())
-        with _computing_with(threads):
+        with meanwhile.threads(threads):
             self._settled = _settled(model, source.image, self._source_pose)
         self._zoom = max(1, _DRAWN // max(self.size))
         self._picture = pictures.to_uint8(source.image[0])
@@ -134,7 +133,7 @@ class Painter:
         start = time.perf_counter()
         pose = pose if pose.size == self.size else posing.resized(pose, self.size)
         told = stances.seen(pose).tensor()
-        with _computing_with(self.threads):
+        with meanwhile.threads(self.threads):
             output = self._settled(self.source.image, self._source_pose, self._heatmaps(told))
         flow, mask = self._paintings(output)
         return Frame(
@@ -171,17 +170,6 @@ class Painter:
         stride = self.size[0] // output.flows[-1].shape[-2]
         flow = pictures.flow_to_color(output.flows[-1][0] * stride, self.limit)
         return _larger(flow, stride), _larger(pictures.mask_image(output.masks[-1][0]), stride)
-
-
-@contextmanager
-def _computing_with(threads: int) -> Iterator[None]:
-    """PyTorch's number of threads, for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Kept(nn.Module):

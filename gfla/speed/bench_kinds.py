@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gfla import config as configs
-from gfla import journal
+from gfla import journal, meanwhile
 from gfla.data import posing, stances
 from gfla.interactive import live
 from gfla.speed import rivals, timing
@@ -193,7 +193,7 @@ def probe(told: Mapping[str, Any]) -> float:
     """
     inference, size = _sized(told["given"])
     name, device = told["form"], told["device"]
-    with timing.computing_with(told["threads"]):
+    with meanwhile.threads(told["threads"]):
         small = size._replace(channels=8, side=8, batch=1)  # loads what is loaded at first use
         rivals.passes(rivals.operator(small, device)[name], device, inference)
         form = rivals.operator(size, device)[name]

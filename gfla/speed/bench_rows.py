@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gfla.speed import timing
+from gfla import meanwhile
 from gfla.speed.bench_kinds import KINDS, Effort, NotMeasured
 
 # the rooms whose code a row measures, with all that they import
@@ -107,5 +107,5 @@ def measure(
     if row.device and row.device != torch.device(device).type:
         there = "a CPU" if row.device == "cpu" else "a CUDA device"
         raise NotMeasured(f"not measured: it needs {there}, this is {torch.device(device).type}")
-    with timing.computing_with(effort.threads):
+    with meanwhile.threads(effort.threads):
         return KINDS[row.kind](row.given, effort, device, tick)

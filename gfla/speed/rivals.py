@@ -9,9 +9,8 @@ read and written. Every form of one `made` gets the same inputs and the same wei
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfla import config as configs
-from gfla import sampling, streams, training
+from gfla import meanwhile, sampling, streams, training
 from gfla.data import people
 from gfla.model import GFLA
 from gfla.speed import timing
@@ -41,22 +40,13 @@ class Form(NamedTuple):
     compared: bool = True  # whether its result must be that of the others
 
 
-@contextmanager
-def backend(name: str) -> Iterator[None]:
+def backend(name: str) -> AbstractContextManager[None]:
     """GFLA_BACKEND, for a while.
 
     Args:
         name: "reference", "fast", "triton", or "" for what the library chooses itself.
     """
-    before = os.environ.get("GFLA_BACKEND")
-    os.environ["GFLA_BACKEND"] = name
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["GFLA_BACKEND"]
-        else:
-            os.environ["GFLA_BACKEND"] = before
+    return meanwhile.environment("GFLA_BACKEND", name)
 
 
 def passes(form: Form, device: torch.device | str, inference: bool = False) -> dict[str, float]:

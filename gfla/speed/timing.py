@@ -13,8 +13,8 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,23 +116,6 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
         return (values[0],) * 3
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, middle, high
-
-
-@contextmanager
-def computing_with(threads: int) -> Iterator[None]:
-    """PyTorch's number of threads, for a while.
-
-    Raises:
-        ValueError: below 1.
-    """
-    if threads < 1:
-        raise ValueError(f"threads is {threads}, expected at least 1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def machine(device: torch.device | str = "cpu") -> str:
