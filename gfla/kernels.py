@@ -16,6 +16,7 @@ and weights do not vary. There is no second derivative.
 import importlib.util
 import math
 import os
+import shutil
 import sys
 from typing import NamedTuple
 
@@ -81,6 +82,16 @@ def _shortcoming(device: torch.device) -> str:
     found = torch.cuda.get_device_capability(device)
     if found < OLDEST:
         return f"the CUDA device is of compute capability {found}, and {OLDEST} is the least"
+    return _without_compiler()
+
+
+def _without_compiler() -> str:
+    """Why Triton could not build what starts a kernel: it looks for a C compiler as here."""
+    named = os.environ.get("CC")
+    if named is not None and shutil.which(named) is None:
+        return f"Triton needs a C compiler, and CC={named!r} in the environment is none"
+    if named is None and not any(map(shutil.which, ("gcc", "clang"))):
+        return "Triton needs a C compiler: install gcc or clang, or name one in CC"
     return ""
 
 

@@ -140,7 +140,26 @@ def test_an_old_or_absent_device_is_told(monkeypatch):
     assert "capability (6, 1)" in kernels.available("cuda").reason
     assert kernels.available("cuda:1").reason == "there is no CUDA device 1"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(kernels, "_without_compiler", lambda: "")
     assert kernels.available("cuda") == kernels.available() == (True, "")
+    monkeypatch.setattr(kernels, "_without_compiler", lambda: "no compiler")
+    assert kernels.available("cuda") == (False, "no compiler")
+
+
+def test_without_a_c_compiler_the_reason_is_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "install gcc or clang" in kernels._without_compiler()
+    monkeypatch.setenv("CC", "mycc")  # Triton asks for no other then
+    clang = tmp_path / "clang"
+    clang.touch(0o755)
+    assert kernels._without_compiler() == (
+        "Triton needs a C compiler, and CC='mycc' in the environment is none"
+    )
+    monkeypatch.delenv("CC")
+    assert kernels._without_compiler() == ""
+    monkeypatch.setenv("CC", str(clang))
+    assert kernels._without_compiler() == ""
 
 
 def test_without_triton_the_reason_is_how_to_install_it(monkeypatch):
