@@ -23,7 +23,6 @@ JOBS = {
     "flow": ("flow", {"batch": 4}),
     "full": FULL,
     # No loss reaches the last block of the source encoder: no attention stands at its end.
-    "half": ("full", {"batch": 2}),  # what a process alone would make of its rows
     "market": ("full", {"batch": 4, "kernel_sizes": {1: 3}}),
     "whole": ("full", {"batch": 8}),
     "parts": ("full", {"batch": 8, "accumulate": 2}),
@@ -32,6 +31,8 @@ JOBS = {
     "broken": FULL,  # one process gets a picture that is not finite
     "killed": FULL,  # one process dies
 }
+for _name in ("flow", "full", "market"):  # what a process alone would make of its rows
+    JOBS[f"half-{_name}"] = (JOBS[_name][0], JOBS[_name][1] | {"batch": 2})
 
 
 def configuration(name):
