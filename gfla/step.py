@@ -20,7 +20,7 @@ from gfla.config import StageConfig
 from gfla.passes import Pass
 from gfla.streams import Batch
 from gfla.terms import generator_terms, outside_shares
-from gfla.training import Training, TrainingError, channels_last, judges
+from gfla.training import Training, TrainingError, judges
 
 __all__ = [
     "Training", "TrainingError", "follow", "generator_terms", "iterate", "learning_rate",
@@ -173,12 +173,8 @@ def iterate(training: Training, batch: Batch) -> dict[str, float]:
 
 def _divided(training: Training, batch: Batch) -> list[Batch]:
     """The parts of a batch, laid out as the networks read pictures."""
-    kind, optim = training.config.model.kind, training.config.optim
-    batch = {name: batch[name] for name in passes.inputs(kind)}
-    if channels_last(optim, training.device):
-        plane = {"memory_format": torch.channels_last}
-        batch = {name: v.contiguous(**plane if v.ndim == 4 else {}) for name, v in batch.items()}
-    rows = {name: values.chunk(optim.accumulate) for name, values in batch.items()}
+    parts = training.config.optim.accumulate
+    rows = {name: values.chunk(parts) for name, values in training.laid(batch).items()}
     return [dict(zip(rows, part, strict=True)) for part in zip(*rows.values(), strict=True)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -64,6 +65,14 @@ class Training:
         """The context in which networks run; losses, flow heads and weights stay float32."""
         low = self.config.optim.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+
+    def laid(self, batch: Batch) -> Batch:
+        """What the model reads of a batch, laid out as its networks read pictures."""
+        batch = {name: batch[name] for name in passes.inputs(self.config.model.kind)}
+        if not channels_last(self.config.optim, self.device):
+            return batch
+        plane = {"memory_format": torch.channels_last}
+        return {name: v.contiguous(**plane if v.ndim == 4 else {}) for name, v in batch.items()}
 
     def ask(self, batch: Batch) -> Pass:
         """One pass of the model over a batch, in the precision of the run."""
@@ -176,7 +185,12 @@ def spread(training: Training, batch: Batch) -> None:
     if distributed.world() == 1:
         return
     asking = _Asking(training)
-    done = asking({name: values[:1] for name, values in batch.items()})
+    row = {name: values[:1] for name, values in training.laid(batch).items()}
+    # What is compiled is compiled for the parts of a batch, not for this row.
+    compiled = training.config.optim.compile != "off"
+    eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    with training.precision(), eager:
+        done = asking(row)
     names = set(training.settings.weights())
     made = [flow for judged in done.judged for flow in judged.flows if names & set(ON_FLOWS)]
     made += [done.image] if names - set(ON_FLOWS) else []

@@ -78,6 +78,32 @@ def test_a_compiled_step_has_the_same_losses(encoder, plain, monkeypatch):
     assert set(begun.model.state_dict()) == names == set(begin(encoder).model.state_dict())
 
 
+def test_processes_probe_a_step_in_its_own_form(encoder, monkeypatch):
+    """In its precision and layout; but nothing is compiled for the one row that tells enough."""
+    seen, graphs, compile_ = [], [], nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module,
+        "compile",
+        lambda net, mode=None: compile_(net, backend=lambda graph, _: graphs.append(1) or graph),
+    )
+    form = {"precision": "bfloat16", "layout": "channels_last", "compile": "default"}
+    begun = begin(encoder, "flow", **form)
+
+    def look(network, given):
+        last = [one.is_contiguous(memory_format=torch.channels_last) for one in given]
+        seen.append((torch.is_autocast_enabled("cpu"), all(last), len(given[0])))
+
+    watch = begun.model.flow.register_forward_pre_hook(look)
+    monkeypatch.setattr(training.distributed, "world", lambda: 2)
+    monkeypatch.setattr(training.distributed, "wrapped", lambda network, some=(): network)
+    batch = streams.batches(begun.config.data, 3, CPU)(0)
+    training.spread(begun, batch)
+    watch.remove()
+    assert (seen, graphs) == ([(True, True, 1)], [])
+    begun.ask(begun.laid(batch))
+    assert graphs  # afterwards it is compiled all the same
+
+
 def test_what_cannot_be_compiled_says_what_to_do(encoder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="compile='graphs' needs a CUDA device, not cpu"):
         begin(encoder, compile="graphs")
