@@ -41,14 +41,17 @@ def read(folder: Path, given: Mapping[str, Any]) -> dict[str, Outcome]:
         given: the parameters that every notebook of this run has.
 
     Returns:
-        name -> outcome, in the order of the street.
+        name -> outcome, in the order of the street; without one that is set aside meanwhile.
 
     Raises:
         ValueError: a notebook there had other parameters, so this would be another run.
     """
     known = {}
     for path in sorted(folder.glob(f"*/{FILE}")):
-        kept = storage.read_json(path)
+        try:
+            kept = storage.read_json(path)
+        except FileNotFoundError:
+            continue  # another process has set it aside meanwhile, and runs the notebook again
         if kept["outcome"]["notebook"] != path.parent.name:
             continue  # an older attempt that was set aside
         before = kept["parameters"]
