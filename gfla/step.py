@@ -22,10 +22,7 @@ from gfla.streams import Batch
 from gfla.terms import generator_terms, outside_shares
 from gfla.training import Training, TrainingError, judges
 
-__all__ = [
-    "Training", "TrainingError", "follow", "generator_terms", "iterate", "learning_rate",
-    "step_d", "step_g",
-]  # fmt: skip
+__all__ = ["follow", "iterate", "learning_rate", "step_d", "step_g"]
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:

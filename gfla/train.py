@@ -23,13 +23,10 @@ from gfla import distributed, journal, resuming, storage, streams
 from gfla.config import STAGES, Config, override, pick_device, preset
 from gfla.measure import measure
 from gfla.resuming import PARTS, take_over
-from gfla.step import follow, iterate, step_d, step_g
+from gfla.step import follow, iterate
 from gfla.training import Training, TrainingError, begin, spread
 
-__all__ = [
-    "Fitted", "Training", "TrainingError", "begin", "fit", "iterate", "step_d", "step_g",
-    "take_over",
-]  # fmt: skip
+__all__ = ["Fitted", "begin", "fit", "take_over"]
 
 
 class Fitted(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from gfla import distributed, storage, streams, train
+from gfla import distributed, storage, streams, train, training
 from gfla.config import STAGES, preset
 from gfla.encoder import SmallEncoder
 
@@ -94,7 +94,7 @@ def main(out, *jobs):
             if not fitted.finished:
                 note(out, f"{job}-first", step=fitted.step)
                 fitted = run(out, job)
-        except train.TrainingError as caught:
+        except training.TrainingError as caught:
             error = str(caught)
         note(out, job, error=error, restarts=distributed.restarts())
         streams.procedural = plain

@@ -8,8 +8,8 @@ from gfla import losses
 from gfla.config import TERMS, preset
 from gfla.discriminator import Discriminator
 from gfla.model import GFLA
-from gfla.step import TrainingError
 from gfla.street import balance
+from gfla.training import TrainingError
 
 
 class Tiles(nn.Module):

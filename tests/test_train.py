@@ -117,10 +117,10 @@ def test_step_g_takes_the_weighted_sum_and_clips():
 def test_step_g_changes_nothing_when_a_term_or_the_gradient_is_not_finite():
     weight = nn.Parameter(torch.tensor(0.0))
     optimizer = Adam([weight], 1.0)
-    with pytest.raises(train.TrainingError, match="style is nan"):
+    with pytest.raises(training_room.TrainingError, match="style is nan"):
         terms = {"l1": weight, "style": weight * math.nan}
         step.step_g([weight], optimizer, terms, {"l1": 1.0, "style": 1.0})
-    with pytest.raises(train.TrainingError, match="gradient_norm is (inf|nan)"):
+    with pytest.raises(training_room.TrainingError, match="gradient_norm is (inf|nan)"):
         step.step_g([weight], optimizer, {"l1": weight.sqrt()}, {"l1": 1.0})  # slope inf at 0
     assert weight.item() == 0.0
 
@@ -401,7 +401,8 @@ def test_loss_that_is_not_finite_stops_with_step_term_and_last_good_state(
 
     monkeypatch.setattr(encoder, "forward", broken)  # the third image of the third step
     with pytest.raises(
-        train.TrainingError, match=r"step 3: perceptual is nan.*last good state: .*state\.pt"
+        training_room.TrainingError,
+        match=r"step 3: perceptual is nan.*last good state: .*state\.pt",
     ) as caught:
         run("broken", "full")
     kept = str(caught.value).rsplit("last good state: ", 1)[1]
@@ -415,7 +416,7 @@ def test_loss_that_is_not_finite_stops_with_step_term_and_last_good_state(
 def test_runaway_flow_stops_the_run_and_spares_the_checkpoint(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(step, "outside_shares", lambda flows: torch.tensor([0.1, 0.6]))
     config = preset("tiny", outside_patience=2)
-    with pytest.raises(train.TrainingError, match="step 3: 60% of the flow points outside"):
+    with pytest.raises(training_room.TrainingError, match="step 3: 60% of the flow points outside"):
         run("runaway", config=config)
     assert "warning, step 1: 60% of the flow" in capsys.readouterr().out
     state = torch.load(tmp_path / "runaway" / journal.STATE, weights_only=True)
@@ -564,7 +565,7 @@ def test_only_a_run_that_got_where_it_was_sent_exits_with_0(
 
 def test_kernel_nets_may_learn_slower(encoder):
     training = begin(encoder, kernel_lr_ratio=0.25)
-    train.iterate(training, batch_of(training))
+    step.iterate(training, batch_of(training))
     rates = {}
     for group in training.optimizer.param_groups:
         rates |= {id(one): group["lr"] for one in group["params"]}

@@ -114,8 +114,15 @@ def test_what_cannot_be_compiled_says_what_to_do(encoder, tmp_path, monkeypatch)
     compile_ = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda net, mode=None: compile_(net, backend=fails))
     config = preset("tiny", **{"compile": "default", "flow.steps": 1})
-    with pytest.raises(train.TrainingError, match=r"no compiler.*set optim\.compile=off"):
+    with pytest.raises(training.TrainingError, match=r"no compiler.*set optim\.compile=off"):
         train.fit(config, "flow", tmp_path, encoder=encoder, device="cpu", progress=False)
+
+
+def test_a_name_has_one_door():
+    """What a room offers is defined in it; `train.begin` and `train.take_over` open a run."""
+    assert [getattr(step, name).__module__ for name in step.__all__] == ["gfla.step"] * 5
+    foreign = {n for n in train.__all__ if getattr(train, n).__module__ != "gfla.train"}
+    assert foreign == {"begin", "take_over"}
 
 
 def test_a_step_asks_the_device_for_numbers_once(encoder, monkeypatch):

@@ -24,6 +24,8 @@ from gfla.checkpoint import load_model
 from gfla.config import TERMS, Config, override, preset
 from gfla.discriminator import Discriminator
 from gfla.model import GFLA
+from gfla.terms import generator_terms
+from gfla.training import Training
 from gfla.types import Image, Mask
 
 COLORS = dict(
@@ -308,11 +310,11 @@ def pulls(
         term -> Pull.
     """
     config = override(config, {"precision": "float32"})
-    training = step.Training(
+    training = Training(
         config, "full", 0, model, encoder, Adam(model.parameters()), discriminator=discriminator
     )
     done = passes.run(model, "full", batch, "people")
-    terms = step.generator_terms(training, done)
+    terms = generator_terms(training, done)
     values = {name: float(term.detach()) for name, term in terms.items()}
     flow, renderer = list(model.flow.parameters()), list(model.renderer.parameters())
     found = {}
