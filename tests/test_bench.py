@@ -8,6 +8,7 @@ from gfla import bench, cli, meanwhile, readme, storage
 from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets
 from gfla.speed.bench_kinds import Effort
 from gfla.speed.bench_rows import Row
+from gfla.speed.rivals import Size
 
 BRIEF = Effort(turns=1, seconds=0.0, threads=1)
 SIZE = {"channels": 4, "side": 8, "n": 3, "batch": 1, "hidden": 8}
@@ -91,11 +92,18 @@ def test_a_row_is_measured_and_a_wrong_result_stops_the_run(monkeypatch):
         bench_rows.measure(OPERATOR, BRIEF)
 
 
-def test_what_would_need_too_much_memory_is_left_out():
-    found = bench_rows.measure(OPERATOR, BRIEF._replace(gib=0.0))
+def test_what_would_need_too_much_memory_is_left_out_with_its_reason():
+    size = {"channels": 64, "side": 512, "n": 5, "batch": 4}
+    brief = BRIEF._replace(gib=1e-6)
+    assert bench_kinds._fitting({"literal": 1}, Size(**size), brief._replace(gib=99), True)[1] == {}
+    found = bench_rows.measure(OPERATOR, brief)
     assert set(found["times"]) == {"fast", "convolutions"}
-    entry = made({"row": "operator-quick", **found})
-    assert "| –" in bench_tables.rows_table(entry)
+    why = r"not measured: would need 8.58e-05 GiB, limit 1e-06"
+    told = bench_tables.rows_table(made({"row": "operator-quick", **found}))
+    assert re.search(rf"forward +\| {why} +\| \d", told)
+    found = bench_rows.measure(Row("m", "memory", "memory", SIZE), brief)
+    assert set(found["memory"]) == {"fast"}
+    assert why in bench_tables.memory_table(made({"row": "m", **found}))
 
 
 def test_a_row_for_another_device_says_so(home):

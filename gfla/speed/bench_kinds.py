@@ -2,7 +2,8 @@
 
 Each is given the row's mapping, the effort, the device and a `tick` that is told the name of a form
 before it runs. What it gives is plain, for JSON: `times` {form: {pass: one number of seconds a
-turn}}, or `memory`, or `shares`; and `apart`, by how much the results of the forms differ.
+turn}}, or `memory`, or `shares`; `apart`, by how much the results of the forms differ; and
+`left out`, why a form is missing.
 """
 
 from __future__ import annotations
@@ -62,21 +63,25 @@ def _agreed(apart: Mapping[str, float], tolerance: float = TOLERANCE) -> dict[st
     return {name: float(f"{value:.2g}") for name, value in apart.items()}
 
 
-def _fitting(forms: Mapping[str, Any], size: Size, effort: Effort, inference: bool) -> dict:
-    """Without the literal form where it would need more memory than there may be used."""
+def _fitting(
+    forms: Mapping[str, Any], size: Size, effort: Effort, inference: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Without the literal form where it would need more memory than there may be used, and why."""
     needed = rivals.literal_gib(size, inference)
     if needed <= effort.gib:
-        return dict(forms)
-    return {name: form for name, form in forms.items() if name != LITERAL}
+        return dict(forms), {}
+    reason = f"not measured: would need {needed:.3g} GiB, limit {effort.gib:g}"
+    fitting = {name: form for name, form in forms.items() if name != LITERAL}
+    return fitting, {"left out": {LITERAL: reason}}
 
 
 def _operator(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
     inference, size = _sized(given)
-    forms = _fitting(rivals.operator(size, device), size, effort, inference)
+    forms, gone = _fitting(rivals.operator(size, device), size, effort, inference)
     close = rivals.apart(forms) if LITERAL in forms else {}
     calls = {name: partial(rivals.passes, form, device, inference) for name, form in forms.items()}
     times = timing.alternate(calls, effort.turns, effort.seconds, tick=tick)
-    return {"apart": _agreed(close), "times": times}
+    return {"apart": _agreed(close), "times": times} | gone
 
 
 def _generator(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
@@ -177,12 +182,13 @@ def _memory(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict
     inference, size = _sized(given)
     names = [LITERAL, rivals.FAST]
     names += [rivals.TRITON] * (torch.device(device).type == "cuda")
+    fitting, gone = _fitting(dict.fromkeys(names), size, effort, inference)
     found = {}
-    for name in _fitting(dict.fromkeys(names), size, effort, inference):
+    for name in fitting:
         tick(name)
         told = {"form": name, "given": dict(given), "device": device, "threads": effort.threads}
         found[name] = float(_asked("-m", "gfla", "bench", "--probe", json.dumps(told)))
-    return {"memory": found}
+    return {"memory": found} | gone
 
 
 def probe(told: Mapping[str, Any]) -> float:

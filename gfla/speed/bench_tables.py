@@ -38,11 +38,17 @@ def rows_table(entry: Entry, groups: Sequence[str] = ()) -> str:
 def _cells(entry: Entry, one: Mapping, ours: str, part: str) -> list[str]:
     found = [turns_of(one["times"], form, part) for form in (LITERAL, ours, "floor")]
     cells = [_milli(timing.quartiles(values)[1]) if values else "–" for values in found]
+    cells[0] = _reason(one, LITERAL, cells[0])
     for pair in ((LITERAL, ours), (ours, "floor")):
         three = over(entry, one["row"], *pair, part)
         cells.append("{1:.2f} ({0:.2f} – {2:.2f})".format(*three) if three else "–")
     close = one.get("apart", {}).get(ours)
     return [*cells, "–" if close is None else f"{close:.0e}"]
+
+
+def _reason(one: Mapping, form: str, otherwise: str = "–") -> str:
+    """Why a form is not in a row."""
+    return one.get("left out", {}).get(form, otherwise)
 
 
 def _milli(seconds: float) -> str:
@@ -64,8 +70,8 @@ def images_table(entry: Entry) -> str:
             for form in forms:
                 values = one["times"].get(form, {}).get(key)
                 rate = one["images"] / timing.quartiles(values)[1] if values else None
-                cells.append("–" if rate is None else f"{rate:.3g}")
-            if cells[0] != "–":
+                cells.append(_reason(one, form) if rate is None else f"{rate:.3g}")
+            if set(cells) != {"–"}:
                 lines.append([one["row"], part, *cells])
     return ledger.table(lines)
 
@@ -94,7 +100,7 @@ def memory_table(entry: Entry) -> str:
     for one in entry.get("rows", ()):
         if found := one.get("memory"):
             ours = found.get(TRITON, found[FAST])
-            literal = f"{found[LITERAL]:.0f}" if LITERAL in found else "not measured: too large"
+            literal = f"{found[LITERAL]:.0f}" if LITERAL in found else _reason(one, LITERAL)
             times = less_memory(entry, one["row"])
             lines.append([one["row"], literal, f"{ours:.0f}", f"{times:.1f}" if times else "–"])
     return ledger.table(lines)
