@@ -281,7 +281,7 @@ def restore(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Model
     kind = metadata.get("model")
     if kind not in KINDS or "arguments" not in metadata:
         raise storage.CheckpointError(
-            f"the file holds {repr(kind) if kind else 'no generator, a feature encoder perhaps'}, "
+            f"the file holds {f'a {kind!r}' if kind else 'no generator, an encoder perhaps'}, "
             f"expected a {' or '.join(map(repr, KINDS))} with its arguments: give a file that "
             "gfla.checkpoint.save_model wrote"
         )
