@@ -13,6 +13,7 @@ their order is not fixed, so that its last bits vary from run to run. Output and
 and weights do not vary. There is no second derivative.
 """
 
+import functools
 import importlib.util
 import math
 import os
@@ -82,15 +83,15 @@ def _shortcoming(device: torch.device) -> str:
     found = torch.cuda.get_device_capability(device)
     if found < OLDEST:
         return f"the CUDA device is of compute capability {found}, and {OLDEST} is the least"
-    return _without_compiler()
+    return _without_compiler(os.environ.get("CC"), os.environ.get("PATH"))
 
 
-def _without_compiler() -> str:
+@functools.cache  # backend "auto" asks at every call
+def _without_compiler(named: str | None, path: str | None) -> str:
     """Why Triton could not build what starts a kernel: it looks for a C compiler as here."""
-    named = os.environ.get("CC")
-    if named is not None and shutil.which(named) is None:
+    if named is not None and shutil.which(named, path=path) is None:
         return f"Triton needs a C compiler, and CC={named!r} in the environment is none"
-    if named is None and not any(map(shutil.which, ("gcc", "clang"))):
+    if named is None and not any(shutil.which(name, path=path) for name in ("gcc", "clang")):
         return "Triton needs a C compiler: install gcc or clang, or name one in CC"
     return ""
 

@@ -130,7 +130,7 @@ def test_a_device_that_will_not_do_is_told_with_the_reason(monkeypatch):
 
 
 @needs_triton
-def test_an_old_or_absent_device_is_told(monkeypatch):
+def test_an_old_or_absent_device_or_compiler_is_told(tmp_path, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert kernels.available("cuda") == (False, "there is no CUDA device 0")
@@ -140,26 +140,21 @@ def test_an_old_or_absent_device_is_told(monkeypatch):
     assert "capability (6, 1)" in kernels.available("cuda").reason
     assert kernels.available("cuda:1").reason == "there is no CUDA device 1"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
-    monkeypatch.setattr(kernels, "_without_compiler", lambda: "")
-    assert kernels.available("cuda") == kernels.available() == (True, "")
-    monkeypatch.setattr(kernels, "_without_compiler", lambda: "no compiler")
-    assert kernels.available("cuda") == (False, "no compiler")
-
-
-def test_without_a_c_compiler_the_reason_is_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "install gcc or clang" in kernels._without_compiler()
-    monkeypatch.setenv("CC", "mycc")  # Triton asks for no other then
-    clang = tmp_path / "clang"
-    clang.touch(0o755)
-    assert kernels._without_compiler() == (
-        "Triton needs a C compiler, and CC='mycc' in the environment is none"
-    )
-    monkeypatch.delenv("CC")
-    assert kernels._without_compiler() == ""
-    monkeypatch.setenv("CC", str(clang))
-    assert kernels._without_compiler() == ""
+    bare, able = tmp_path / "bare", tmp_path / "able"
+    for folder in bare, able:
+        folder.mkdir()
+    (able / "clang").touch(0o755)
+    for cc, path, reason in [
+        (None, able, ""),
+        (None, bare, "install gcc or clang"),
+        ("mycc", able, "CC='mycc' in the environment is none"),  # Triton asks for no other then
+        (str(able / "clang"), bare, ""),
+    ]:
+        monkeypatch.setenv("PATH", str(path))
+        monkeypatch.setenv("CC", cc) if cc else monkeypatch.delenv("CC", raising=False)
+        found = kernels.available("cuda")
+        assert found == kernels.available() and found.ok is (not reason)
+        assert reason in found.reason
 
 
 def test_without_triton_the_reason_is_how_to_install_it(monkeypatch):
