@@ -112,6 +112,7 @@ def record(run: Run, out: str | Path, pairs: int, to: str | Path | None = None) 
         found.results,
         run.config,
         seed=run.seed,
+        device=storage.read_json(folder / journal.CONFIG)["device"],  # it was trained on
         folder=to,
         model=run.model,
         variant=run.variant,

@@ -141,10 +141,10 @@ def commit() -> str:
 
 
 def device_name(device: Any = "cpu") -> str:
-    """Name what a run computed on: "cpu, 2 threads" or the GPU's own name."""
+    """Name what a run computed on: "cpu, 2 threads", or the GPU's own name where it is known."""
     import torch
 
-    if torch.device(device).type == "cuda":
+    if torch.device(device).type == "cuda" and torch.cuda.is_available():
         return torch.cuda.get_device_name(device)
     if torch.device(device).type == "cpu":
         return f"cpu, {torch.get_num_threads()} threads"

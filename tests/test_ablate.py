@@ -118,8 +118,12 @@ def test_a_model_of_the_ladder_goes_on_with_other_people(folder, tmp_path, monke
     assert ablate.perform(longer, tmp_path / "runs", "cpu", progress=False).finished
     facts = storage.read_json(tmp_path / "runs" / "full-longer-1" / journal.CONFIG)
     assert facts["seed"] == full.seed + ablate.FRESH
+    elsewhere = facts | {"device": "cuda:0"}
+    storage.write_json(tmp_path / "runs" / "full-longer-1" / journal.CONFIG, elsewhere)
     entry = storage.read_json(ablate.record(longer, tmp_path / "runs", 4))
     assert (entry["steps"], entry["flow_steps"], entry["seed"]) == (4, 2, 1)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "cuda:0"
+    assert entry["device"] == gpu  # where it was trained, not where it was judged
     before, after = (
         storage.load_safetensors(tmp_path / "runs" / name / journal.MODEL)[0]
         for name in ("full-1", "full-longer-1")
@@ -136,6 +140,7 @@ def test_a_record_holds_every_pair_and_the_tables_follow(folder, tmp_path, monke
         entry = ledger.read(f"ablation-{name}-1")
         assert entry["model"] == name and entry["seed"] == 1 and entry["steps"] == 2
         assert entry["config"] and entry["commit"] and entry["parameters"] > 0
+        assert entry["device"].startswith("cpu")
         for key, values in entry["pairs"].items():
             assert len(values) == 4
             assert sum(values) / 4 == pytest.approx(entry["results"][key], rel=1e-3), key
