@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -25,7 +24,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 WORKFLOW = storage.root() / "workflow"
-QUICK = ("00", "07")  # the two quickest notebooks of the street
+QUICK = ("00_first", "07_second")
 
 
 class Done(NamedTuple):
@@ -71,54 +70,83 @@ def dry(tmp_path_factory):
     return done.jobs()
 
 
-def test_a_dry_run_names_every_notebook_and_every_cell(dry):
+@pytest.fixture(scope="module")
+def recorded():
+    """The jobs of the grid that was recorded, by name; to lay it out takes seconds."""
+    return {job.name: job for job in cells.jobs("recorded")}
+
+
+def test_a_dry_run_names_every_notebook_and_every_cell(dry, recorded):
     named = {rule: {which for of, which in dry if of == rule} for rule, _ in dry}
-    jobs = cells.jobs("recorded")
+    stages = {
+        stage: {job.name for job in recorded.values() if job.stage == stage}
+        for stage in ("flow", "full")
+    }
     assert named["notebook"] == {path.stem for path in notebooks.street()}
-    assert named["cell"] == {f"{run.name}-{run.seed}" for run in cells.grid("recorded")}
-    assert named["shared"] == {job.name for job in jobs if job.stage == "flow"}
+    assert named["cell"] == stages["full"] and named["shared"] == stages["flow"]
     assert set(named) == {"notebook", "street", "cell", "shared", "grid", "all"}
 
 
-def test_a_cell_waits_for_what_it_begins_with_and_for_nothing_else(dry):
-    for job in cells.jobs("recorded"):
+def test_a_cell_waits_for_what_it_begins_with_and_for_nothing_else(dry, recorded):
+    for job in recorded.values():
         if job.stage == "full":
-            waits = dry["cell", job.name]
-            kind = "runs/ablation-{}.json" if ("cell", job.after) in dry else "shared/{}.done"
-            ends = kind.format(job.after) if job.after else ""
-            assert len(waits) == 1 and waits[0].endswith(ends)
-            assert bool(waits[0]) == bool(job.after)
-    assert dry["cell", "full-longer-1"] != [""]  # it goes on with another cell
-    assert len(dry["grid", ""]) == len(cells.grid("recorded"))
+            ends, first = [], job.after
+            while first:
+                record = ("cell", first) in dry
+                ends.append(f"runs/ablation-{first}.json" if record else f"{first}/recorded.done")
+                first = recorded[first].after
+            waits = [wait for wait in dry["cell", job.name] if wait]
+            assert len(waits) == len(ends)
+            assert all(wait.endswith(end) for wait, end in zip(waits, ends, strict=True))
+    assert len(dry["cell", "full-longer-1"]) == 2  # another cell, and what that one began with
+    assert len(dry["grid", ""]) == sum(job.stage == "full" for job in recorded.values())
     assert Counter(rule for rule, _ in dry)["street"] == 1
+
+
+def notebook(path, source):
+    """A notebook of the street, as quick as one can be."""
+    parameters = "profile = 'smoke'\nseed = 0\ndevice = 'cpu'"
+    told = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), new_code_cell(source)]
+    nbformat.write(notebooks.normalise(new_notebook(cells=told)), path)
+
+
+WORKS = """from gfla import ledger
+ledger.record("seed", seed)
+(ledger.run_dir() / "figures").mkdir()
+(ledger.run_dir() / "figures" / "empty.png").touch()"""
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Two notebooks, one that fails and a cell of the grid; without the failing one; once more."""
+    """Two notebooks, one that fails and a cell of the grid; without the failing one; and then?
+
+    At last two dry runs, of the street and another cell that begins with the same stage 1: as all
+    was left, and without the trainings.
+    """
     home = tmp_path_factory.mktemp("home")
     (home / "notebooks").mkdir()
-    for path in notebooks.street(QUICK):
-        shutil.copy(path, home / "notebooks")
+    for name in QUICK:
+        notebook(home / "notebooks" / f"{name}.ipynb", WORKS)
+    notebook(home / "notebooks" / "99_fails.ipynb", "raise ValueError('the reason')")
     for name in ("docs", "data", "results"):
         (home / name).symlink_to(storage.root() / name)
-    parameters = "profile = 'smoke'\nseed = 0\ndevice = 'cpu'"
-    broken = [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    broken += [new_code_cell("raise ValueError('the reason')")]
-    notebook = notebooks.normalise(new_notebook(cells=broken))
-    nbformat.write(notebook, home / "notebooks" / "99_fails.ipynb")
     folder = tmp_path_factory.mktemp("run")
-    settings = {"profile": "smoke", "seed": 3, "device": "cpu", "home": home}
-    cell = "results/runs-workflow/ablation-smoke/runs/ablation-bilinear-1.json"
-    first = snakemake(folder, "--keep-going", "street", cell, grid="smoke", **settings)
+    place = folder / "results" / "runs-workflow"
+    settings = {"profile": "smoke", "seed": 3, "device": "cpu", "home": home, "grid": "smoke"}
+    cell = "results/runs-workflow/ablation-smoke/runs/ablation-{}-1.json"
+    calls = [snakemake(folder, "--keep-going", "street", cell.format("bilinear"), **settings)]
     settings["notebooks"] = f"{list(QUICK)}"
-    second = snakemake(folder, "street", **settings)
-    third = snakemake(folder, "street", **settings)
-    return folder / "results" / "runs-workflow" / "street-smoke-3", first, second, third
+    calls.append(snakemake(folder, "street", **settings))
+    calls.append(snakemake(folder, "--dry-run", "street", cell.format("full"), **settings))
+    kept = place / "ablation-smoke" / "training"
+    kept.rename(folder / "away")
+    calls.append(snakemake(folder, "--dry-run", cell.format("full"), **settings))
+    (folder / "away").rename(kept)
+    return place / "street-smoke-3", *calls
 
 
 def test_a_notebook_that_fails_fails_the_job_and_leaves_nothing_called_done(run):
-    street, first, second, _ = run
+    street, first, second, *_ = run
     assert first.status == 1
     assert "Error in rule notebook" in first.text
     found = sorted(path.name for path in (street / "99_fails").iterdir())
@@ -128,32 +156,39 @@ def test_a_notebook_that_fails_fails_the_job_and_leaves_nothing_called_done(run)
 
 
 def test_two_notebooks_run_to_the_end(run):
-    street, _, second, _ = run
+    street, _, second, *_ = run
     assert second.status == 0, second.text
     manifest = storage.read_json(street / "manifest.json")
-    names = [path.stem for path in notebooks.street(QUICK)]
-    assert [one["notebook"] for one in manifest["notebooks"]] == names
+    assert [one["notebook"] for one in manifest["notebooks"]] == list(QUICK)
     assert manifest["seed"] == 3 and manifest["settings"]["profile"] == "smoke"
-    for name, one in zip(names, manifest["notebooks"], strict=True):
-        assert one["state"] == "done" and one["numbers"] and one["figures"]
+    for name, one in zip(QUICK, manifest["notebooks"], strict=True):
+        assert one["state"] == "done" and one["numbers"] == {"seed": 3} and one["figures"]
         assert (street / name / f"{name}.ipynb").is_file()
         assert storage.read_json(street / name / "outcome.json")["outcome"] == one
-    assert all(name in (street / "summary.md").read_text() for name in names)
+    assert all(name in (street / "summary.md").read_text() for name in QUICK)
 
 
 def test_what_is_done_is_not_done_again(run):
-    _, _, second, third = run
+    _, _, second, third, _ = run
     assert "rule notebook:" not in second.text and "rule street:" in second.text
-    assert third.status == 0
-    assert "Nothing to be done" in third.text
+    assert third.status == 0, third.text
+    assert list(third.jobs()) == [("cell", "full-1")]  # neither the street nor the stage 1
+
+
+def test_a_stage_1_without_its_training_is_not_done(run):
+    *_, without = run
+    assert without.status == 0, without.text
+    assert {("shared", "flow-1"), ("cell", "full-1")} <= set(without.jobs())
+    assert without.jobs()["cell", "full-1"][0].endswith("training/flow-1/smoke.done")
 
 
 def test_a_stage_1_is_trained_first_and_a_cell_recorded_by_itself(run):
-    street, first, _, _ = run
+    street, first, *_ = run
     place = street.parent / "ablation-smoke"
     assert first.text.index("rule shared:") < first.text.index("rule cell:")
     trained = sorted(path.name for path in (place / "training").iterdir())
     assert trained == ["bilinear-1", "flow-1"]
+    assert (place / "training" / "flow-1" / "smoke.done").is_file()
     assert [path.name for path in (place / "runs").iterdir()] == ["ablation-bilinear-1.json"]
     assert storage.read_json(place / "runs" / "ablation-bilinear-1.json")["model"] == "bilinear"
     assert not list(place.glob("ablation.*"))  # the table is the last job's
