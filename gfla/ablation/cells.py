@@ -134,11 +134,12 @@ def grid(profile: str = "recorded", seeds: Sequence[int] = ()) -> list[Run]:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     chosen = PROFILES[profile]
     base = preset(chosen.preset, **chosen.changes)
+    models = {name: configure(base, name) for name in MODELS}  # once: to even them takes a while
     runs = []
     for seed in tuple(seeds) or chosen.seeds:
-        for name in MODELS:
+        for name, config in models.items():
             begins = None if name in WITHOUT_FLOW else "flow"
-            runs.append(Run(name, name, "", seed, configure(base, name), begins))
+            runs.append(Run(name, name, "", seed, config, begins))
     for variant in VARIANTS if chosen.variants else ():
         kind, changes, begins = CHANGES[variant]
         name = variant if variant.startswith(f"{kind}-") else f"{kind}-{variant}"
