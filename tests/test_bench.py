@@ -1,11 +1,12 @@
 """The benchmark records row by row, goes on where it stopped, and judges by what it recorded."""
 
 import re
+import sys
 
 import pytest
 
 from gfla import bench, cli, meanwhile, readme, storage
-from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets
+from gfla.speed import bench_figures, bench_kinds, bench_rows, bench_tables, bench_targets, rivals
 from gfla.speed.bench_kinds import Effort
 from gfla.speed.bench_rows import Row
 from gfla.speed.rivals import Size
@@ -186,6 +187,41 @@ def test_other_kinds_measure(name):
     for form in ("literal", "fast" if name == "where-quick" else "ours"):
         one = found.get("shares", found.get("times"))[form]
         assert one["answer"][0] > 0 if "answer" in one else sum(one.values()) == pytest.approx(1)
+
+
+def test_a_step_is_compiled_where_there_is_a_compiler(monkeypatch):
+    asked = {}
+
+    def trainees(preset, changes, *_, **__):
+        asked.update(changes)
+        step = lambda: {"total": 2.0}  # noqa: E731
+        return {name: rivals.Trainee(step, 8) for name in changes}
+
+    monkeypatch.setattr(rivals, "trainees", trainees)
+    monkeypatch.setenv("CXX", sys.executable)  # something that is there
+    row = Row("step-small", "step", "step", {"preset": "small"})
+    found = bench_rows.measure(row, BRIEF)
+    assert asked[rivals.COMPILED] == {"compile": "default"}
+    assert found["apart"] == {"ours": 0.0, rivals.COMPILED: 0.0}
+    assert set(found["first"]) == set(found["times"]) == set(asked)
+    assert "left out" not in found
+    asked.clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = bench_rows.measure(row, BRIEF)
+    assert rivals.COMPILED not in asked
+    table = bench_tables.images_table(made({"row": "step-small", **found}))
+    assert "| not measured: there is no C++ compiler no-such-compiler |" in table
+
+
+def test_memory_by_one_thing_leaves_out_what_was_not_measured():
+    def row(batch, **memory):
+        given = {"batch": batch}
+        return {"row": f"b{batch}", "group": "memory by batch", "given": given, "memory": memory}
+
+    entry = made(row(2, literal=60.0, fast=6.0), row(1, literal=8.0, fast=2.0), row(4, fast=9.0))
+    assert bench_targets.memory_by(entry, "batch") == {1: 4.0, 2: 10.0}
+    assert list(bench_targets.memory_by(entry, "batch")) == [1, 2]
+    assert bench_targets.memory_by(entry, "side") == {}
 
 
 def test_figures_show_what_was_recorded():

@@ -2,8 +2,8 @@
 
 Each is given the row's mapping, the effort, the device and a `tick` that is told the name of a form
 before it runs. What it gives is plain, for JSON: `times` {form: {pass: one number of seconds a
-turn}}, or `memory`, or `shares`; `apart`, by how much the results of the forms differ; and
-`left out`, why a form is missing.
+turn}}, or `memory`, or `shares`; `apart`, by how much the results of the forms differ; `first`, the
+wall time of the first steps, in seconds; and `left out`, why a form is missing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -105,11 +106,16 @@ PLAIN = {"layout": "contiguous", "compile": "off"}  # of a training whose attent
 
 
 def _step(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:
-    changes, encoder = {LITERAL: PLAIN, OURS: {}}, None
+    changes, encoder, gone = {LITERAL: PLAIN, OURS: {}}, None, {}
     if given["preset"] == "small":  # what precision is worth, and how far attention could bring it
         changes |= {rivals.LITERAL32: PLAIN | {"precision": "float32"}}
         changes |= {rivals.BILINEAR: {"attention": "bilinear"}}
         changes |= {rivals.LAST: {"layout": "channels_last"}}
+        if shutil.which(compiler := _compiler()):
+            changes |= {rivals.COMPILED: {"compile": "default"}}
+        else:
+            reason = f"not measured: there is no C++ compiler {compiler}"
+            gone = {"left out": {rivals.COMPILED: reason}}
     if torch.device(device).type == "cuda":
         from gfla.features import VGG19
 
@@ -117,8 +123,14 @@ def _step(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[s
         changes[LITERAL] = PLAIN | {"precision": "float32"}
         changes[OURS] = {"precision": "bfloat16", "compile": "default", "layout": "channels_last"}
     found = rivals.trainees(given["preset"], changes, device, encoder=encoder)
-    first = {name: one.step()["total"] for name, one in found.items()}
-    close = {OURS: abs(first[OURS] / first[LITERAL] - 1)}
+    total, first = {}, {}
+    for name, one in found.items():
+        tick(name)
+        start = time.perf_counter()
+        total[name] = one.step()["total"]
+        first[name] = time.perf_counter() - start
+    same = {OURS, rivals.COMPILED} & set(total)
+    close = {name: abs(total[name] / total[LITERAL] - 1) for name in sorted(same)}
 
     def timed(one: rivals.Trainee) -> dict[str, float]:
         start = time.perf_counter()
@@ -127,7 +139,13 @@ def _step(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[s
 
     calls = {name: partial(timed, one) for name, one in found.items()}
     times = timing.alternate(calls, effort.turns, effort.seconds, tick=tick)
-    return {"apart": _agreed(close, LOW), "times": times, "images": found[OURS].images}
+    told = {"apart": _agreed(close, LOW), "times": times, "first": first}
+    return told | gone | {"images": found[OURS].images}
+
+
+def _compiler() -> str:
+    """The C++ compiler that `torch.compile` asks for on a CPU."""
+    return os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
 
 
 def _pose(given: Mapping, effort: Effort, device: str, tick: Callable) -> dict[str, Any]:

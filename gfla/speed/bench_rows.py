@@ -20,6 +20,7 @@ OPERATOR, MODEL, ANSWER = ("sampling",), ("model",), ("interactive.live",)
 STEP = ("step", "training", "model", "losses", "discriminator", "features")
 SIDES, PATCHES = (32, 64, 128, 256, 512), (1, 3, 5, 7)
 CHANNELS, BATCHES = (32, 64, 128, 256), (1, 2, 4, 8)
+HELD = {"side": (64, 128, 256), "channels": CHANNELS, "batch": BATCHES}  # of rows of memory
 
 
 class Row(NamedTuple):
@@ -49,6 +50,8 @@ def rows(quick: bool = False) -> list[Row]:
         Row("memory-n5", "memory", "memory", five),
         Row("memory-n3", "memory", "memory", three),
         *(Row(f"memory-{n}", "memory by n", "memory", plain | {"n": n}) for n in PATCHES),
+        *(Row(f"memory-{name}-{value}", f"memory by {name}", "memory", plain | {name: value})
+          for name, values in HELD.items() for value in values),
         Row("operator-n5", "operator", "operator", five),
         Row("operator-n3", "operator", "operator", three),
         *(Row(f"side-{side}", "side", "operator", plain | {"side": side, "inference": True})
@@ -97,8 +100,8 @@ def measure(
         tick: told the name of each form before it runs.
 
     Returns:
-        `times` {form: {pass: one number of seconds a turn}}, or `memory`, `shares`; and `apart`,
-        by how much the results of the forms differ.
+        `times` {form: {pass: one number of seconds a turn}}, or `memory`, `shares`; `apart`, by how
+        much the results of the forms differ; and what `gfla.speed.bench_kinds` tells besides.
 
     Raises:
         NotMeasured: not on this device, with the reason.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from gfla import ledger
 from gfla.speed import timing
 from gfla.speed.bench_targets import Entry, best, less_memory, over, row, turns_of
-from gfla.speed.rivals import BILINEAR, FAST, LAST, LITERAL, LITERAL32, OURS, TRITON
+from gfla.speed.rivals import BILINEAR, COMPILED, FAST, LAST, LITERAL, LITERAL32, OURS, TRITON
 
 
 def rows_table(entry: Entry, groups: Sequence[str] = ()) -> str:
@@ -59,7 +59,7 @@ def _milli(seconds: float) -> str:
 
 def images_table(entry: Entry) -> str:
     """Pictures a second of wall time, of the whole model and of a training step."""
-    forms = LITERAL, LITERAL32, OURS, LAST, BILINEAR
+    forms = LITERAL, LITERAL32, OURS, LAST, COMPILED, BILINEAR
     lines = [["row", "what", *forms]]
     for one in entry.get("rows", ()):
         if "images" not in one:

@@ -89,6 +89,21 @@ def less_memory(entry: Entry, name: str) -> float | None:
     return found[LITERAL] / ours if ours and LITERAL in found else None
 
 
+def memory_by(entry: Entry, what: str) -> dict[int, float]:
+    """How many times less memory our form takes than the literal one, as one thing grows.
+
+    Args:
+        entry: a recorded run.
+        what: "n", "side", "channels" or "batch".
+
+    Returns:
+        {its value: literal / ours}, of the rows in which both were measured.
+    """
+    rows = [one for one in entry.get("rows", ()) if one["group"] == f"memory by {what}"]
+    found = {one["given"][what]: less_memory(entry, one["row"]) for one in rows}
+    return {value: found[value] for value in sorted(found) if found[value] is not None}
+
+
 def unevenness(entry: Entry, form: str = FAST, sides: Sequence[int] = FLAT) -> float | None:
     """Largest over smallest time per pixel between these sides."""
     found = [middle(entry, f"side-{side}", form, "inference") for side in sides]

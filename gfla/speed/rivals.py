@@ -27,6 +27,7 @@ from gfla.step import iterate
 LITERAL, FAST, TRITON, CONVOLUTIONS, COPY = "literal", "fast", "triton", "convolutions", "copy"
 OURS, BILINEAR = "ours", "one bilinear read"
 LITERAL32, LAST = "literal, float32", "ours, channels-last"
+COMPILED = "ours, compiled"
 BACKENDS = {LITERAL: "reference", FAST: "fast", TRITON: "triton"}
 GIB = 2**30
 
