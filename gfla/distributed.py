@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
@@ -130,6 +130,26 @@ def require_launch() -> None:
             "--fresh (resume=False) under a torchrun without an id: started again, it would begin "
             "anew again; give torchrun --standalone, or an --rdzv-id=... that no earlier call had"
         )
+
+
+class ElsewhereError(RuntimeError):
+    """Another process met the mistake, and says which."""
+
+
+@contextmanager
+def first() -> Iterator[None]:
+    """What one process does while the others wait; a mistake of its own ends them all.
+
+    Raises:
+        ElsewhereError: in the others. The process that met the mistake raises that itself.
+    """
+    mistake = None
+    try:
+        yield
+    except Exception as error:  # whatever it is, nobody must be left waiting
+        mistake = error
+    if anyone(mistake is not None):
+        raise mistake or ElsewhereError("another process could not begin: see its message")
 
 
 def wait() -> None:

@@ -94,8 +94,9 @@ def fit(
     out, place = Path(out), distributed.start(pick_device(device))
     training = begin(config, stage, seed, place, encoder)
     make = _source(training)  # refuses what cannot be shared before anything is written
-    if distributed.rank() == 0:
-        _prepare(training, out, resume, init, part)
+    with distributed.first():
+        if distributed.rank() == 0:
+            _prepare(training, out, resume, init, part)
     resuming.share(training)
     total = config.stage(stage).steps
     _loop(training, make, out, min(total, total if until is None else until), progress)

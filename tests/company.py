@@ -30,6 +30,7 @@ JOBS = {
     "stopped": FULL,  # one process is asked to end, and all of them are
     "broken": FULL,  # one process gets a picture that is not finite
     "killed": FULL,  # one process dies
+    "foreign": ("flow", {"batch": 2}),  # in the folder of "flow", which only rank 0 looks into
 }
 for _name in ("flow", "full", "market"):  # what a process alone would make of its rows
     JOBS[f"half-{_name}"] = (JOBS[_name][0], JOBS[_name][1] | {"batch": 2})
@@ -53,7 +54,8 @@ def run(out, name, **more):
     encoder = SmallEncoder().requires_grad_(False).eval()  # needs no file
     stage, config = configuration(name)
     options = {"device": "cpu", "progress": False, "encoder": encoder, "seed": 3} | more
-    return train.fit(config, stage, Path(out) / name, **options)
+    folder = Path(out) / ("flow" if name == "foreign" else name)
+    return train.fit(config, stage, folder, **options)
 
 
 def note(out, name, **facts):
@@ -94,7 +96,7 @@ def main(out, *jobs):
             if not fitted.finished:
                 note(out, f"{job}-first", step=fitted.step)
                 fitted = run(out, job)
-        except training.TrainingError as caught:
+        except (training.TrainingError, ValueError, distributed.ElsewhereError) as caught:
             error = str(caught)
         note(out, job, error=error, restarts=distributed.restarts())
         streams.procedural = plain

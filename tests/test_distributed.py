@@ -27,7 +27,7 @@ from gfla.encoder import SmallEncoder
 CPU = torch.device("cpu")
 ENCODER = SmallEncoder().requires_grad_(False).eval()  # needs no file
 WORKER = Path(company.__file__)
-JOBS = ["flow", "full", "market", "parts", "handed", "stopped", "broken", "killed"]
+JOBS = ["flow", "full", "market", "parts", "handed", "stopped", "broken", "foreign", "killed"]
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,12 @@ def test_a_bad_picture_in_one_process_stops_all_and_spares_the_state(two):
     assert errors[0] == errors[1]
     assert "step 3: discriminator is nan" in errors[0]
     assert state_of(two / "broken")["step"] == 2
+
+
+def test_a_mistake_that_one_process_sees_ends_all(two):
+    assert "holds another run" in noted(two, "foreign", 0)["error"]
+    assert noted(two, "foreign", 1)["error"] == "another process could not begin: see its message"
+    assert state_of(two / "flow")["step"] == 3
 
 
 # ---------------------------------------------------------------- in one process
