@@ -210,7 +210,7 @@ def test_a_step_is_compiled_where_there_is_a_compiler(monkeypatch):
     found = bench_rows.measure(row, BRIEF)
     assert rivals.COMPILED not in asked
     table = bench_tables.images_table(made({"row": "step-small", **found}))
-    assert "| not measured: there is no C++ compiler no-such-compiler |" in table
+    assert table.count("| not measured: there is no C++ compiler no-such-compiler |") == 1
 
 
 def test_memory_by_one_thing_leaves_out_what_was_not_measured():

@@ -71,7 +71,7 @@ def images_table(entry: Entry) -> str:
                 values = one["times"].get(form, {}).get(key)
                 rate = one["images"] / timing.quartiles(values)[1] if values else None
                 cells.append(_reason(one, form) if rate is None else f"{rate:.3g}")
-            if set(cells) != {"–"}:
+            if any(one["times"].get(form, {}).get(key) for form in forms):
                 lines.append([one["row"], part, *cells])
     return ledger.table(lines)
 
