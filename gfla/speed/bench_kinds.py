@@ -81,7 +81,7 @@ def _operator(given: Mapping, effort: Effort, device: str, tick: Callable) -> di
     forms, gone = _fitting(rivals.operator(size, device), size, effort, inference)
     close = rivals.apart(forms) if LITERAL in forms else {}
     calls = {name: partial(rivals.passes, form, device, inference) for name, form in forms.items()}
-    times = timing.alternate(calls, effort.turns, effort.seconds, tick=tick)
+    times = timing.alternate(calls, effort.turns, effort.seconds, least=0.2, tick=tick)
     return {"apart": _agreed(close), "times": times} | gone
 
 

@@ -69,6 +69,7 @@ def alternate(
     seconds: float = 0.0,
     warmup: int = 1,
     most: int = 25,
+    least: float = 0.0,
     tick: Callable[[str], Any] = lambda name: None,
 ) -> dict[str, dict[str, list[float]]]:
     """Let several forms take turns, each turn beginning with another one.
@@ -79,6 +80,8 @@ def alternate(
         seconds: go on until so much wall time has passed, but
         most: never more turns than that.
         warmup: turns that are not counted.
+        least: wall seconds of a form's turn: a call that is over sooner is made again, and the mean
+            counts, else a short one would be judged by the caches that a long one has left.
         tick: told each form's name before it runs; a progress bar's.
 
     Returns:
@@ -99,9 +102,12 @@ def alternate(
             break
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             tick(name)
-            for part, value in forms[name]().items():
-                if turn >= 0:
-                    found[name].setdefault(part, []).append(value)
+            began, calls = time.perf_counter(), [forms[name]()]
+            while time.perf_counter() - began < least:
+                calls.append(forms[name]())
+            for part in calls[0] if turn >= 0 else ():
+                mean = statistics.fmean(call[part] for call in calls)
+                found[name].setdefault(part, []).append(mean)
     return found
 
 
