@@ -22,8 +22,7 @@ from typing import Any
 
 from gfla import config, ledger, meanwhile, notebooks, outcomes, storage
 from gfla.outcomes import Outcome, publish, summary
-
-PROFILES = ("smoke", "cpu", "gpu")
+from gfla.profiles import PROFILES
 
 
 def reproduce(

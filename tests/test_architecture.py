@@ -18,7 +18,8 @@ ROOMS = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 FLOORS = [
-    ["types", "fields", "storage", "bytes8", "meanwhile", "presets", "config", "inputs"],
+    ["types", "fields", "storage", "bytes8", "meanwhile", "presets", "config", "inputs",
+     "profiles"],
     ["taps", "patchless", "sampling", "kernels", "kernel_operators", "kernel_sources"],
     ["spectral", "blocks", "attention"],
     ["flow", "renderer", "discriminator", "two_sources", "view_codes"],

@@ -110,5 +110,5 @@ def test_result_and_gradients_agree():
 
 def test_a_race_and_its_profiles():
     assert set(bench_lessons.race(SMALL, 1)) == {"literal / ours", "ours / floor"}
-    with pytest.raises(ValueError, match="profile is 'huge': choose one of smoke, cpu, gpu"):
+    with pytest.raises(ValueError, match="unknown profile 'huge': choose one of smoke, cpu, gpu"):
         bench_lessons.setting("huge")

@@ -94,9 +94,10 @@ def test_left_and_right_turns_are_folded_and_a_still_object_has_no_ratio():
     assert still["copy_l1"] == 0 and still["visible_share"] > 0.9
 
 
-def test_the_three_calls_agree():
+def test_groups_agree_with_the_whole():
     model = AppearanceFlow(SIZE, {1: 3}, **SMALL).eval()
-    by = turning.by_angle(model, 20), turning.by_elevation(model, 20)
+    rows = turning.survey({"": model}, 20)[""]
+    by = turning.grouped(rows, "turn"), turning.grouped(rows, "elevation")
     whole = turning.judge(model, 20)
     for groups in by:
         assert sum(one["pairs"] for one in groups.values()) == 20

@@ -22,6 +22,7 @@ from gfla.ablation.ladder import MODELS, Run
 from gfla.attention import WAYS, BilinearSampling, Concatenation, GlobalAttention, LocalAttention
 from gfla.data import people
 from gfla.model import GFLA, even, parameters
+from gfla.profiles import pick
 from gfla.scores.judging import BATCH, METRICS
 from gfla.types import Features
 
@@ -55,17 +56,8 @@ SETTINGS = {
 
 
 def setting(profile: str) -> Setting:
-    """The sizes of one profile.
-
-    Raises:
-        ValueError: no such profile; the message lists those there are.
-
-    >>> setting("smoke").compared
-    'smoke'
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 def family(arguments: Mapping[str, Any]) -> pandas.DataFrame:

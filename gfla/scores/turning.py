@@ -79,30 +79,6 @@ def judge(
     return summary(survey({"": model}, count, classes, size, seed)[""])
 
 
-def by_angle(
-    model: nn.Module,
-    count: int = 128,
-    classes: tuple[str, ...] = objects.TRAINED,
-    size: tuple[int, int] | None = None,
-    seed: int = objects.MEASURING_SEEDS,
-) -> dict[int, dict[str, float]]:
-    """`judge` by how far the object turns: bins of 20 degrees, 0 … 9, left and right alike."""
-    rows = survey({"": model}, count, classes, size, seed)[""]
-    return grouped(rows, "turn")
-
-
-def by_elevation(
-    model: nn.Module,
-    count: int = 128,
-    classes: tuple[str, ...] = objects.TRAINED,
-    size: tuple[int, int] | None = None,
-    seed: int = objects.MEASURING_SEEDS,
-) -> dict[int, dict[str, float]]:
-    """`judge` by how high the camera stands: bins of 10 degrees, 0 … 2."""
-    rows = survey({"": model}, count, classes, size, seed)[""]
-    return grouped(rows, "elevation")
-
-
 @torch.no_grad()
 def survey(
     models: Mapping[str, nn.Module],

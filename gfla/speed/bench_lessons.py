@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gfla.profiles import pick
 from gfla.sampling import local_attention
 from gfla.speed import rivals, timing
 from gfla.speed.rivals import FAST, LITERAL, Size
@@ -38,14 +39,8 @@ SETTINGS = {
 
 
 def setting(profile: str) -> Setting:
-    """What a profile does.
-
-    Raises:
-        ValueError: an unknown profile.
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"profile is {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 def coefficients(source: Tensor, flow: Tensor, place: tuple[int, int], n: int, form: str) -> Tensor:

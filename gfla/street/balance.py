@@ -24,6 +24,7 @@ from gfla.checkpoint import load_model
 from gfla.config import TERMS, Config, override, preset
 from gfla.discriminator import Discriminator
 from gfla.model import GFLA
+from gfla.profiles import pick
 from gfla.terms import generator_terms
 from gfla.training import Training
 from gfla.types import Image, Mask
@@ -72,17 +73,8 @@ SETTINGS = {
 
 
 def setting(profile: str) -> Setting:
-    """The sizes of one profile.
-
-    Raises:
-        ValueError: no such profile; the message lists those there are.
-
-    >>> setting("smoke").side
-    32
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 # ---------------------------------------------------------------- what each term sees

@@ -26,6 +26,7 @@ from gfla.encoder import SmallEncoder
 from gfla.metrics import upsample_flow
 from gfla.model import GFLA
 from gfla.pretrain import LEVELS
+from gfla.profiles import pick
 from gfla.sampling import warp
 from gfla.types import Features, Flow, Mask, Output
 
@@ -57,17 +58,8 @@ SETTINGS = {
 
 
 def setting(profile: str) -> Setting:
-    """The sizes of one profile.
-
-    Raises:
-        ValueError: no such profile; the message lists those there are.
-
-    >>> setting("smoke").train_batch
-    4
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 # ---------------------------------------------------------------- features that name positions

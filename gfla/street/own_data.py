@@ -27,6 +27,7 @@ from gfla.exchange import parity
 from gfla.exchange.published import imported
 from gfla.model import GFLA
 from gfla.pictures import to_uint8
+from gfla.profiles import pick
 from gfla.scores import scoring
 from gfla.scores.conventions import Scene
 
@@ -53,17 +54,8 @@ SETTINGS = {
 
 
 def setting(profile: str) -> Setting:
-    """The sizes of one profile.
-
-    Raises:
-        ValueError: no such profile; the message lists those there are.
-
-    >>> setting("smoke").preset
-    'tiny'
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 def located(data: str) -> Path:

@@ -19,6 +19,7 @@ from gfla.data import people
 from gfla.data.detector import Detector, detect
 from gfla.data.keypoints import heatmaps
 from gfla.extraction import MotionExtraction
+from gfla.profiles import pick
 from gfla.scores import moving, ways
 from gfla.two_sources import TwoSourceRenderer
 
@@ -42,17 +43,8 @@ SETTINGS = {
 
 
 def setting(profile: str) -> Setting:
-    """The sizes of one profile.
-
-    Raises:
-        ValueError: no such profile; the message lists those there are.
-
-    >>> setting("smoke").frames
-    12
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 # ---------------------------------------------------------------- two sources, one sum

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gfla.blocks import ResBlock
 from gfla.data import people
+from gfla.profiles import pick
 from gfla.types import Features, Flow
 
 
@@ -50,17 +51,8 @@ class Scene(NamedTuple):
 
 
 def setting(profile: str) -> Setting:
-    """The sizes of one profile.
-
-    Raises:
-        ValueError: no such profile; the message lists those there are.
-
-    >>> setting("smoke").side
-    20
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 def smooth_noise(channels: int, side: int, smoothness: float, seed: int) -> Features:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gfla.blocks import initialise
 from gfla.data import objects
 from gfla.data.solids import AZIMUTHS, BALL, ELEVATIONS, Camera, Parts, cast, fit, orbit, solids
+from gfla.profiles import pick
 from gfla.scores import turning
 from gfla.view_codes import CODES
 
@@ -39,17 +40,8 @@ SETTINGS = {
 
 
 def setting(profile: str) -> Setting:
-    """The sizes of one profile.
-
-    Raises:
-        ValueError: no such profile; the message lists those there are.
-
-    >>> setting("smoke").spun
-    6
-    """
-    if profile not in SETTINGS:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[profile]
+    """The sizes of one profile; see `gfla.profiles.pick`."""
+    return pick(SETTINGS, profile)
 
 
 # ---------------------------------------------------------------- what a view is
