@@ -41,7 +41,8 @@ def load() -> Mapping[str, Callable]:
     room = globals()
     room["tl"] = triton.language
     kernels = gather, scatter, slopes, gaussian_slopes
-    for function in (_place, _index, _gauss, _sum, _scale, _mixed, _coefficient, _dot, *kernels):
+    inner = _place, _index, _gauss, _sum, _scale, _mixed, _coefficient, _held, _dot
+    for function in (*inner, *kernels):
         room[function.__name__] = triton.jit(function)
     return MappingProxyType({kernel.__name__: room[kernel.__name__] for kernel in kernels})
 
@@ -193,6 +194,13 @@ def scatter(
             tl.atomic_add(tap, (coefficient * scale)[:, None] * g, mask=within, sem="relaxed")
 
 
+def _held(grad, inside, channels, WHOLE: tl.constexpr, CHANNELS: tl.constexpr):
+    """Read the gradient of a block of positions if one block holds all channels, else zeros."""
+    c = tl.arange(0, CHANNELS)[None, :]
+    within = inside[:, None] & (c < channels) & WHOLE
+    return tl.load(grad + c, mask=within, other=0.0).to(tl.float32)
+
+
 def _dot(
     held, grad, source, index, inside, channels,
     WHOLE: tl.constexpr, POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -232,9 +240,7 @@ def slopes(
     )  # fmt: skip
     source += picture * rows * columns * channels
     grad += (picture * area + at)[:, None] * channels
-    c = tl.arange(0, CHANNELS)[None, :]
-    within = inside[:, None] & (c < channels) & WHOLE
-    held = tl.load(grad + c, mask=within, other=0.0).to(tl.float32)
+    held = _held(grad, inside, channels, WHOLE, CHANNELS)
     tap = tl.arange(0, SIDE)[None, :]
     in_kernel = inside[:, None] & (tap < N)
     k = tl.where(in_kernel, 1.0, 0.0)
@@ -278,9 +284,7 @@ def gaussian_slopes(
     )  # fmt: skip
     source += picture * rows * columns * channels
     grad += (picture * area + at)[:, None] * channels
-    c = tl.arange(0, CHANNELS)[None, :]
-    within = inside[:, None] & (c < channels) & WHOLE
-    held = tl.load(grad + c, mask=within, other=0.0).to(tl.float32)
+    held = _held(grad, inside, channels, WHOLE, CHANNELS)
     total_x, mean_x = _sum(a, sharp, TAPS, FIRST)
     total_y, mean_y = _sum(b, sharp, TAPS, FIRST)
     x, y = a * 0.0, a * 0.0
