@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 WORKFLOW = storage.root() / "workflow"
-QUICK = ("00_first", "07_second")
+QUICK = ("00_overview", "08_sampling_performance")  # the quickest of the street
 
 
 class Done(NamedTuple):
@@ -110,12 +111,6 @@ def notebook(path, source):
     nbformat.write(notebooks.normalise(new_notebook(cells=told)), path)
 
 
-WORKS = """from gfla import ledger
-ledger.record("seed", seed)
-(ledger.run_dir() / "figures").mkdir()
-(ledger.run_dir() / "figures" / "empty.png").touch()"""
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Two notebooks, one that fails and a cell of the grid; without the failing one; and then?
@@ -126,7 +121,7 @@ def run(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     (home / "notebooks").mkdir()
     for name in QUICK:
-        notebook(home / "notebooks" / f"{name}.ipynb", WORKS)
+        shutil.copy(storage.root() / "notebooks" / f"{name}.ipynb", home / "notebooks")
     notebook(home / "notebooks" / "99_fails.ipynb", "raise ValueError('the reason')")
     for name in ("docs", "data", "results"):
         (home / name).symlink_to(storage.root() / name)
@@ -162,7 +157,7 @@ def test_two_notebooks_run_to_the_end(run):
     assert [one["notebook"] for one in manifest["notebooks"]] == list(QUICK)
     assert manifest["seed"] == 3 and manifest["settings"]["profile"] == "smoke"
     for name, one in zip(QUICK, manifest["notebooks"], strict=True):
-        assert one["state"] == "done" and one["numbers"] == {"seed": 3} and one["figures"]
+        assert one["state"] == "done" and one["numbers"] and one["figures"]
         assert (street / name / f"{name}.ipynb").is_file()
         assert storage.read_json(street / name / "outcome.json")["outcome"] == one
     assert all(name in (street / "summary.md").read_text() for name in QUICK)
